@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Changing places.
+ *
+ * A move is one sequence under the object's resv, whoever asks for it: the
+ * user (GEM_MOVE), somebody who needs the VRAM, an importer that cannot reach
+ * the BAR, or the unplug of the device.
+ *
+ *	1. refuse: pinned or vmapped (EBUSY), a far importer is attached and
+ *	   the target is VRAM (EXDEV), nowhere to go (EOPNOTSUPP)
+ *	2. get the destination, evicting others for it (ENOSPC, ENOMEM,
+ *	   EDQUOT); nothing has changed yet
+ *	3. zap the CPU's page tables; faults wait for the resv
+ *	4. tell importers; they publish a fence for the I/O they have in flight
+ *	   and forget the addresses
+ *	5. wait for every fence, BOOKKEEP included (ERESTARTSYS, or EBUSY when
+ *	   it takes too long); on error importers simply map the old place
+ *	   again
+ *	6. copy, flush, switch the resource, free the old range
+ *
+ * 2 and 3 and the rest of 6 are TTM's; 4 and 5 are p2pbuf_move_quiesce(),
+ * called from TTM's move callback. Steps up to 5 can fail and leave the object
+ * where it is; after that nothing can fail.
+ *
+ * An importer may still map the old place when the move is over, if only for
+ * reads that it throws away, until it unmaps in its own time. That is
+ * harmless for a move, but not for an unplug: p2pbuf_object_unplug() waits
+ * for the unmap too.
+ */
+#include <linux/dma-resv.h>
+#include <linux/jiffies.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_print.h>
+
+#include "exporter.h"
+
+/* A fence that has not signalled by then belongs to a stuck device. */
+#define P2PBUF_FENCE_TIMEOUT	(15 * HZ)
+/* How often an unplug that has to wait says so. */
+#define P2PBUF_UNPLUG_REPORT	(10 * HZ)
+
+/**
+ * p2pbuf_move_quiesce() - nobody uses the present place any more
+ * @obj: the object
+ * @ctx: how long to wait
+ *
+ * Return: 0; -EBUSY when a fence did not signal in time (or at all, with
+ * @ctx->nowait); -ERESTARTSYS on a signal.
+ */
+int p2pbuf_move_quiesce(struct p2pbuf_object *obj,
+			const struct p2pbuf_move_ctx *ctx)
+{
+	struct dma_resv *resv = obj->tbo.base.resv;
+	long left;
+
+	dma_resv_assert_held(resv);
+
+	if (obj->dmabuf)
+		dma_buf_invalidate_mappings(obj->dmabuf);
+
+	if (ctx->nowait) {
+		if (dma_resv_test_signaled(resv, DMA_RESV_USAGE_BOOKKEEP))
+			return 0;
+		left = 0;
+	} else {
+		left = dma_resv_wait_timeout(resv, DMA_RESV_USAGE_BOOKKEEP,
+					     ctx->interruptible,
+					     P2PBUF_FENCE_TIMEOUT);
+	}
+
+	if (!left)
+		return p2pbuf_refuse(p2pbuf_object_region(obj),
+				     P2PBUF_REFUSED_BUSY, -EBUSY);
+	return left < 0 ? left : 0;
+}
+
+/**
+ * p2pbuf_move_done() - bookkeeping of a change of place
+ * @obj: the object
+ * @placement: where it is now
+ *
+ * The account is charged before VRAM is entered, see
+ * p2pbuf_object_to_vram().
+ */
+void p2pbuf_move_done(struct p2pbuf_object *obj, u32 placement)
+{
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+
+	dma_resv_assert_held(obj->tbo.base.resv);
+
+	WRITE_ONCE(obj->placement, placement);
+	if (placement == P2PBUF_PLACEMENT_SYSTEM) {
+		p2pbuf_account_uncharge(obj);
+		atomic64_inc(&region->departures);
+	}
+
+	/* Being created: this is its first place, not a change. */
+	if (!obj->generation)
+		return;
+
+	obj->generation++;
+	atomic64_inc(&region->moves);
+	if (!obj->asked) {
+		obj->evictions++;
+		atomic64_inc(&region->evictions);
+	}
+}
+
+/**
+ * p2pbuf_object_to_system() - make importers able to map system pages
+ * @obj: the object
+ * @ctx: how patient to be
+ *
+ * Also for an object that is in system memory already: it may be swapped out,
+ * or in the domain that must not be mapped.
+ *
+ * Return: 0, -EBUSY, -ENODEV, -ENOMEM, -EOPNOTSUPP or -ERESTARTSYS.
+ */
+int p2pbuf_object_to_system(struct p2pbuf_object *obj,
+			    const struct p2pbuf_move_ctx *ctx)
+{
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+
+	dma_resv_assert_held(obj->tbo.base.resv);
+
+	if (obj->gone)
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_GONE, -ENODEV);
+	if (!p2pbuf_object_is_movable(obj))
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_NO_SYSTEM,
+				     -EOPNOTSUPP);
+	if (obj->placement == P2PBUF_PLACEMENT_VRAM &&
+	    p2pbuf_object_is_fixed(obj))
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_FIXED, -EBUSY);
+
+	return p2pbuf_ttm_to_system(obj, ctx);
+}
+
+/*
+ * Into VRAM, with eviction. -ENOSPC and -EAGAIN are worth another try with a
+ * ww ticket: some victim was locked for the moment.
+ */
+static int p2pbuf_object_to_vram(struct p2pbuf_object *obj,
+				 const struct p2pbuf_move_ctx *ctx)
+{
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+	int ret;
+
+	dma_resv_assert_held(obj->tbo.base.resv);
+
+	if (obj->gone)
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_GONE, -ENODEV);
+	if (obj->placement == P2PBUF_PLACEMENT_VRAM)
+		return 0;
+	if (p2pbuf_object_is_fixed(obj))
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_FIXED, -EBUSY);
+	if (obj->far_attachments)
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_FAR_ATTACHED,
+				     -EXDEV);
+
+	ret = p2pbuf_account_charge(obj, ctx);
+	if (ret)
+		return ret;
+
+	ret = p2pbuf_ttm_to_vram(obj, ctx);
+	if (ret)
+		p2pbuf_account_uncharge(obj);
+	return ret;
+}
+
+static int p2pbuf_move_to_vram_once(struct p2pbuf_object *obj,
+				    const struct p2pbuf_move_ctx *ctx,
+				    struct ww_acquire_ctx *ticket)
+{
+	struct dma_resv *resv = obj->tbo.base.resv;
+	int ret;
+
+	ret = dma_resv_lock_interruptible(resv, ticket);
+	if (ret)
+		return ret;
+
+	obj->asked = true;
+	ret = p2pbuf_object_to_vram(obj, ctx);
+	obj->asked = false;
+
+	dma_resv_unlock(resv);
+	return ret;
+}
+
+/*
+ * Victims are only tried, not waited for, while another resv is held without
+ * a ticket. So the first try can miss VRAM that is there. Later ones wait, one
+ * task at a time so that two cannot deadlock on each other's victims. Having
+ * waited, TTM may find that the victim has left by itself, and say that there
+ * is no space: hence one more try, and more as long as somebody leaves.
+ */
+static int p2pbuf_move_to_vram(struct p2pbuf_object *obj,
+			       const struct p2pbuf_move_ctx *ctx)
+{
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+	struct ww_acquire_ctx ticket;
+	unsigned int tries = 0;
+	s64 departures;
+	int ret;
+
+	ret = p2pbuf_move_to_vram_once(obj, ctx, NULL);
+	if (ret != -ENOSPC && ret != -EAGAIN)
+		return ret;
+
+	ret = mutex_lock_interruptible(&region->alloc_lock);
+	if (ret)
+		return ret;
+	ww_acquire_init(&ticket, &reservation_ww_class);
+	do {
+		departures = atomic64_read(&region->departures);
+		ret = p2pbuf_move_to_vram_once(obj, ctx, &ticket);
+	} while ((ret == -ENOSPC || ret == -EAGAIN) &&
+		 (!tries++ ||
+		  departures != atomic64_read(&region->departures)));
+	ww_acquire_fini(&ticket);
+	mutex_unlock(&region->alloc_lock);
+
+	if (ret == -ENOSPC || ret == -EAGAIN)
+		ret = p2pbuf_refuse(region, P2PBUF_REFUSED_NO_SPACE, -ENOSPC);
+	return ret;
+}
+
+static int p2pbuf_move_to_system(struct p2pbuf_object *obj,
+				 const struct p2pbuf_move_ctx *ctx)
+{
+	struct dma_resv *resv = obj->tbo.base.resv;
+	int ret;
+
+	ret = dma_resv_lock_interruptible(resv, NULL);
+	if (ret)
+		return ret;
+
+	obj->asked = true;
+	ret = p2pbuf_object_to_system(obj, ctx);
+	obj->asked = false;
+
+	dma_resv_unlock(resv);
+	return ret;
+}
+
+/**
+ * p2pbuf_object_move() - put an object where the user wants it
+ * @obj: the object; its resv is not held
+ * @placement: one P2PBUF_PLACEMENT_* bit
+ * @nowait: do not wait for I/O
+ *
+ * Return: 0, or an error as in p2pbuf_drm.h.
+ */
+int p2pbuf_object_move(struct p2pbuf_object *obj, u32 placement, bool nowait)
+{
+	const struct p2pbuf_move_ctx ctx = {
+		.interruptible = true,
+		.nowait = nowait,
+	};
+	int idx, ret;
+
+	if (!drm_dev_enter(obj->tbo.base.dev, &idx))
+		return -ENODEV;
+
+	if (placement == P2PBUF_PLACEMENT_VRAM)
+		ret = p2pbuf_object_is_window(obj) ? 0 :
+		      p2pbuf_move_to_vram(obj, &ctx);
+	else
+		ret = p2pbuf_move_to_system(obj, &ctx);
+
+	drm_dev_exit(idx);
+	return ret;
+}
+
+/**
+ * p2pbuf_object_suspend() - keep an object's bytes while the device sleeps
+ * @obj: the object
+ *
+ * Windows show what others keep, or registers that nobody can keep.
+ *
+ * Return: 0, or -EBUSY when it cannot leave VRAM, -ENOMEM.
+ */
+int p2pbuf_object_suspend(struct p2pbuf_object *obj)
+{
+	static const struct p2pbuf_move_ctx ctx = {};
+	int ret = 0;
+
+	if (p2pbuf_object_is_window(obj))
+		return 0;
+
+	dma_resv_lock(obj->tbo.base.resv, NULL);
+	if (obj->placement == P2PBUF_PLACEMENT_VRAM && !obj->gone) {
+		ret = p2pbuf_object_to_system(obj, &ctx);
+		obj->suspended = !ret;
+	}
+	dma_resv_unlock(obj->tbo.base.resv);
+
+	return ret == -EOPNOTSUPP ? -EBUSY : ret;
+}
+
+/**
+ * p2pbuf_object_resume() - back to where p2pbuf_object_suspend() found it
+ * @obj: the object
+ *
+ * Return: 0, or why it stays in system memory.
+ */
+int p2pbuf_object_resume(struct p2pbuf_object *obj)
+{
+	static const struct p2pbuf_move_ctx ctx = {};
+	int idx, ret = 0;
+
+	if (!drm_dev_enter(obj->tbo.base.dev, &idx))
+		return -ENODEV;
+
+	dma_resv_lock(obj->tbo.base.resv, NULL);
+	if (obj->suspended)
+		ret = p2pbuf_object_to_vram(obj, &ctx);
+	obj->suspended = false;
+	dma_resv_unlock(obj->tbo.base.resv);
+
+	drm_dev_exit(idx);
+	return ret;
+}
+
+/*
+ * Wait, without the resv, until what @count counts has ended. It takes as long
+ * as it takes: idle is no hung task.
+ */
+static void p2pbuf_unplug_wait(struct p2pbuf_object *obj,
+			       const unsigned int *count, const char *what)
+{
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+
+	dma_resv_unlock(obj->tbo.base.resv);
+	while (!wait_event_idle_timeout(region->settled, !READ_ONCE(*count),
+					P2PBUF_UNPLUG_REPORT))
+		drm_notice(&region->drm, "unplug waits for %s\n", what);
+	dma_resv_lock(obj->tbo.base.resv, NULL);
+}
+
+/**
+ * p2pbuf_object_unplug() - the device goes: get an object off the BAR
+ * @obj: the object
+ *
+ * To system memory where it may live there, else its place is gone. Pins do
+ * not help: only importers that can be revoked hold pins in VRAM. After
+ * this nobody reaches the BAR through the object. Called after
+ * drm_dev_unplug(), so nothing new reaches it either. Idempotent.
+ *
+ * Return: 0, always; p2pbuf_region_for_each() wants one.
+ */
+int p2pbuf_object_unplug(struct p2pbuf_object *obj)
+{
+	const struct p2pbuf_move_ctx ctx = { .insist = true };
+	int ret;
+
+	dma_resv_lock(obj->tbo.base.resv, NULL);
+
+	while (obj->placement == P2PBUF_PLACEMENT_VRAM && !obj->gone) {
+		if (obj->vmaps) {
+			p2pbuf_unplug_wait(obj, &obj->vmaps,
+					   "a kernel mapping to end");
+			continue;
+		}
+
+		if (p2pbuf_move_quiesce(obj, &ctx)) {
+			drm_notice(&p2pbuf_object_region(obj)->drm,
+				   "unplug waits for importers' fences\n");
+			continue;
+		}
+
+		if (obj->vram_mappings) {
+			p2pbuf_unplug_wait(obj, &obj->vram_mappings,
+					   "an importer to unmap");
+			continue;
+		}
+
+		p2pbuf_object_unhold(obj);
+		ret = -EOPNOTSUPP;
+		if (p2pbuf_object_is_movable(obj))
+			ret = p2pbuf_ttm_to_system(obj, &ctx);
+		if (ret)
+			p2pbuf_object_lose(obj, ret);
+	}
+
+	dma_resv_unlock(obj->tbo.base.resv);
+	return 0;
+}

@@ -1,0 +1,529 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Everything TTM, in one file: its interface changes with every release.
+ *
+ * Three memory types are used. VRAM is a range manager over the region, so an
+ * object is always one contiguous range. TT is system memory that importers
+ * may have mapped. SYSTEM is system memory that nobody has mapped: TTM may
+ * swap it out without a word to importers, so whoever maps an object for DMA
+ * brings it to TT first. To users TT and SYSTEM are the same placement.
+ *
+ * An object is born in SYSTEM with no page behind it, which costs nothing,
+ * and is moved to its first place like to any other. TTM clears VRAM that is
+ * entered by an object without pages and fills the rest from its pages, so no
+ * byte of a range's previous owner survives before anybody can look.
+ */
+#include <linux/delay.h>
+#include <linux/io.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_managed.h>
+#include <drm/drm_print.h>
+#include <drm/ttm/ttm_placement.h>
+#include <drm/ttm/ttm_range_manager.h>
+#include <drm/ttm/ttm_resource.h>
+#include <drm/ttm/ttm_tt.h>
+
+#include "exporter.h"
+
+static const struct ttm_place place_vram = { .mem_type = TTM_PL_VRAM };
+static const struct ttm_place place_tt = { .mem_type = TTM_PL_TT };
+static const struct ttm_place place_system = { .mem_type = TTM_PL_SYSTEM };
+
+static struct ttm_placement placement_vram = {
+	.num_placement = 1,
+	.placement = &place_vram,
+};
+
+static struct ttm_placement placement_tt = {
+	.num_placement = 1,
+	.placement = &place_tt,
+};
+
+static struct ttm_placement placement_system = {
+	.num_placement = 1,
+	.placement = &place_system,
+};
+
+static struct ttm_placement placement_nowhere;
+
+/* The TT manager hands out no addresses; the size only has to suffice. */
+#define P2PBUF_TT_PAGES		U32_MAX
+
+static void p2pbuf_ttm_object_destroy(struct ttm_buffer_object *tbo);
+
+static struct p2pbuf_region *ttm_to_region(struct ttm_device *ttm)
+{
+	return container_of(ttm, struct p2pbuf_region, ttm);
+}
+
+/* NULL for the objects that TTM makes by itself to free memory later. */
+static struct p2pbuf_object *tbo_to_object(struct ttm_buffer_object *tbo)
+{
+	if (tbo->destroy != p2pbuf_ttm_object_destroy)
+		return NULL;
+	return container_of(tbo, struct p2pbuf_object, tbo);
+}
+
+static bool tbo_in_vram(const struct ttm_buffer_object *tbo)
+{
+	return tbo->resource && tbo->resource->mem_type == TTM_PL_VRAM;
+}
+
+static struct ttm_operation_ctx
+ttm_ctx(const struct p2pbuf_move_ctx *ctx)
+{
+	return (struct ttm_operation_ctx) {
+		.interruptible = ctx->interruptible,
+		.no_wait_gpu = ctx->nowait,
+		/* Who does not insist gets an error, not an OOM kill. */
+		.gfp_retry_mayfail = !ctx->insist,
+	};
+}
+
+static struct ttm_tt *p2pbuf_ttm_tt_create(struct ttm_buffer_object *tbo,
+					   u32 flags)
+{
+	struct ttm_tt *tt;
+
+	tt = kzalloc_obj(*tt);
+	if (!tt)
+		return NULL;
+
+	if (ttm_tt_init(tt, tbo, flags, ttm_cached, 0)) {
+		kfree(tt);
+		return NULL;
+	}
+
+	return tt;
+}
+
+static void p2pbuf_ttm_tt_destroy(struct ttm_device *ttm, struct ttm_tt *tt)
+{
+	ttm_tt_fini(tt);
+	kfree(tt);
+}
+
+static bool p2pbuf_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
+					 const struct ttm_place *place)
+{
+	struct p2pbuf_object *obj = tbo_to_object(tbo);
+
+	/* A dead one only has to be freed. */
+	if (obj && !tbo->deleted && !p2pbuf_object_is_movable(obj))
+		return false;
+
+	return ttm_bo_eviction_valuable(tbo, place);
+}
+
+static void p2pbuf_ttm_evict_flags(struct ttm_buffer_object *tbo,
+				   struct ttm_placement *placement)
+{
+	struct p2pbuf_object *obj = tbo_to_object(tbo);
+
+	if (!obj || !p2pbuf_object_is_movable(obj))
+		placement->num_placement = 0;
+	else if (tbo_in_vram(tbo))
+		*placement = placement_tt;
+	else
+		*placement = placement_system;
+}
+
+/*
+ * TTM has the destination and has zapped the CPU's mappings; the resv keeps
+ * new faults out. See move.c for what happens when.
+ */
+static int p2pbuf_ttm_move(struct ttm_buffer_object *tbo, bool evict,
+			   struct ttm_operation_ctx *ctx,
+			   struct ttm_resource *to, struct ttm_place *hop)
+{
+	struct p2pbuf_object *obj = tbo_to_object(tbo);
+	const struct p2pbuf_move_ctx move = {
+		.interruptible = ctx->interruptible,
+		.nowait = ctx->no_wait_gpu,
+	};
+	bool from_vram, to_vram;
+	int ret;
+
+	if (!tbo->resource) {
+		ttm_bo_assign_mem(tbo, to);
+		return 0;
+	}
+
+	from_vram = tbo_in_vram(tbo);
+	to_vram = to->mem_type == TTM_PL_VRAM;
+
+	ret = p2pbuf_move_quiesce(obj, &move);
+	/*
+	 * A victim that is busy ends an impatient search for room. TTM logs
+	 * every failed eviction as an error unless it was interrupted; anybody
+	 * could fill the log. p2pbuf_ttm_to_vram() undoes this.
+	 */
+	if (ret == -EBUSY && evict && ctx->no_wait_gpu)
+		ret = -EINTR;
+	if (ret)
+		return ret;
+
+	if (!from_vram && !to_vram) {
+		ttm_bo_move_null(tbo, to);
+		return 0;
+	}
+
+	ret = ttm_bo_move_memcpy(tbo, ctx, to);
+	if (ret)
+		return ret;
+
+	if (to_vram) {
+		p2pbuf_region_flush(p2pbuf_object_region(obj));
+		p2pbuf_move_done(obj, P2PBUF_PLACEMENT_VRAM);
+	} else {
+		p2pbuf_move_done(obj, P2PBUF_PLACEMENT_SYSTEM);
+	}
+	return 0;
+}
+
+/* The object is dead, its fences have signalled, its memory goes now. */
+static void p2pbuf_ttm_delete_mem_notify(struct ttm_buffer_object *tbo)
+{
+	struct p2pbuf_object *obj = tbo_to_object(tbo);
+	struct p2pbuf_region *region;
+
+	if (!obj)
+		return;
+	region = p2pbuf_object_region(obj);
+
+	p2pbuf_account_uncharge(obj);
+	p2pbuf_quota_uncharge(&region->quota, &obj->charge);
+	if (obj->placement == P2PBUF_PLACEMENT_VRAM)
+		atomic64_inc(&region->departures);
+}
+
+static int p2pbuf_ttm_io_mem_reserve(struct ttm_device *ttm,
+				     struct ttm_resource *res)
+{
+	struct p2pbuf_region *region = ttm_to_region(ttm);
+
+	if (res->mem_type != TTM_PL_VRAM)
+		return 0;
+
+	res->bus.offset = region->start + region->reserved +
+			  ((u64)res->start << PAGE_SHIFT);
+	res->bus.is_iomem = true;
+	res->bus.caching = region->write_combining ? ttm_write_combined :
+						     ttm_uncached;
+	return 0;
+}
+
+/* ptrace and /proc/pid/mem; the resv is held. */
+static int p2pbuf_ttm_access_memory(struct ttm_buffer_object *tbo,
+				    unsigned long offset, void *buf, int len,
+				    int write)
+{
+	struct p2pbuf_object *obj = tbo_to_object(tbo);
+	unsigned long in_page = offset_in_page(offset);
+	void __iomem *page;
+	int idx, ret = -EIO;
+
+	if (!drm_dev_enter(tbo->base.dev, &idx))
+		return -EIO;
+
+	page = ioremap_wc(p2pbuf_object_phys(obj) + offset - in_page,
+			  PAGE_SIZE);
+	if (!page)
+		goto exit;
+
+	/* A short count makes the caller come again for the rest. */
+	len = min_t(unsigned long, len, PAGE_SIZE - in_page);
+	if (write)
+		memcpy_toio(page + in_page, buf, len);
+	else
+		memcpy_fromio(buf, page + in_page, len);
+	iounmap(page);
+	ret = len;
+exit:
+	drm_dev_exit(idx);
+	return ret;
+}
+
+static const struct ttm_device_funcs p2pbuf_ttm_funcs = {
+	.ttm_tt_create = p2pbuf_ttm_tt_create,
+	.ttm_tt_destroy = p2pbuf_ttm_tt_destroy,
+	.eviction_valuable = p2pbuf_ttm_eviction_valuable,
+	.evict_flags = p2pbuf_ttm_evict_flags,
+	.move = p2pbuf_ttm_move,
+	.delete_mem_notify = p2pbuf_ttm_delete_mem_notify,
+	.io_mem_reserve = p2pbuf_ttm_io_mem_reserve,
+	.access_memory = p2pbuf_ttm_access_memory,
+};
+
+/*
+ * End a memory type that no living object is in. Dead ones may be: they wait
+ * for their fences, and so does this.
+ */
+static void p2pbuf_ttm_fini_man(struct p2pbuf_region *region, int type)
+{
+	struct ttm_resource_manager *man = ttm_manager_type(&region->ttm, type);
+
+	if (!man)
+		return;
+
+	while (ttm_resource_manager_evict_all(&region->ttm, man)) {
+		drm_notice(&region->drm, "waiting for dead objects' fences\n");
+		msleep(100);
+	}
+	ttm_range_man_fini_nocheck(&region->ttm, type);
+}
+
+/* The last reference to the DRM device is gone, and with it every object. */
+static void p2pbuf_ttm_fini(struct drm_device *drm, void *unused)
+{
+	struct p2pbuf_region *region = to_p2pbuf_region(drm);
+
+	p2pbuf_ttm_fini_man(region, TTM_PL_TT);
+	ttm_device_fini(&region->ttm);
+}
+
+int p2pbuf_ttm_init(struct p2pbuf_region *region)
+{
+	struct drm_device *drm = &region->drm;
+	int ret;
+
+	ret = ttm_device_init(&region->ttm, &p2pbuf_ttm_funcs, drm->dev,
+			      drm->anon_inode->i_mapping,
+			      drm->vma_offset_manager,
+			      TTM_ALLOCATION_PROPAGATE_ENOSPC);
+	if (ret)
+		return ret;
+
+	/* Objects outlive an unplug, so TTM must outlive objects. */
+	ret = drmm_add_action_or_reset(drm, p2pbuf_ttm_fini, NULL);
+	if (ret)
+		return ret;
+
+	ret = ttm_range_man_init(&region->ttm, TTM_PL_TT, true,
+				 P2PBUF_TT_PAGES);
+	if (ret)
+		return ret;
+
+	return ttm_range_man_init(&region->ttm, TTM_PL_VRAM, false,
+				  p2pbuf_region_vram_size(region) >> PAGE_SHIFT);
+}
+
+/* Nothing enters VRAM any more and every living object has left. */
+void p2pbuf_ttm_unplug(struct p2pbuf_region *region)
+{
+	p2pbuf_ttm_fini_man(region, TTM_PL_VRAM);
+}
+
+u64 p2pbuf_ttm_vram_used(struct p2pbuf_region *region)
+{
+	return ttm_resource_manager_usage(ttm_manager_type(&region->ttm,
+							   TTM_PL_VRAM));
+}
+
+static void p2pbuf_ttm_object_destroy(struct ttm_buffer_object *tbo)
+{
+	p2pbuf_object_free(container_of(tbo, struct p2pbuf_object, tbo));
+}
+
+static void p2pbuf_ttm_gem_free(struct drm_gem_object *gem)
+{
+	ttm_bo_fini(&to_p2pbuf_object(gem)->tbo);
+}
+
+static int p2pbuf_ttm_gem_mmap(struct drm_gem_object *gem,
+			       struct vm_area_struct *vma)
+{
+	int ret;
+
+	ret = ttm_bo_mmap_obj(vma, &to_p2pbuf_object(gem)->tbo);
+	if (ret)
+		return ret;
+
+	/* TTM took its own reference for the vma; the caller's one goes. */
+	drm_gem_object_put(gem);
+	return 0;
+}
+
+/*
+ * Unplugged, but the object is still in VRAM: p2pbuf_region_unregister() has
+ * not come to it yet. Do its work for this object.
+ */
+static vm_fault_t p2pbuf_ttm_fault_unplugged(struct p2pbuf_object *obj)
+{
+	const struct p2pbuf_move_ctx ctx = { .interruptible = true };
+
+	if (!p2pbuf_object_is_movable(obj))
+		return VM_FAULT_SIGBUS;
+
+	switch (p2pbuf_object_to_system(obj, &ctx)) {
+	case 0:
+	case -EINTR:
+	case -ERESTARTSYS:
+		return VM_FAULT_NOPAGE;
+	case -EBUSY:
+		schedule_timeout_interruptible(1);
+		return VM_FAULT_NOPAGE;
+	case -ENOMEM:
+		return VM_FAULT_OOM;
+	default:
+		return VM_FAULT_SIGBUS;
+	}
+}
+
+/*
+ * ttm_bo_vm_fault() maps a page of zeroes once the device is unplugged, even
+ * though the object may be alive in system memory. Hence this one.
+ */
+static vm_fault_t p2pbuf_ttm_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct ttm_buffer_object *tbo = vma->vm_private_data;
+	struct p2pbuf_object *obj = tbo_to_object(tbo);
+	vm_fault_t ret;
+	int idx;
+
+	ret = ttm_bo_vm_reserve(tbo, vmf);
+	if (ret)
+		return ret;
+
+	if (obj->gone) {
+		ret = VM_FAULT_SIGBUS;
+	} else if (!tbo_in_vram(tbo)) {
+		ret = ttm_bo_vm_fault_reserved(vmf, vma->vm_page_prot,
+					       TTM_BO_VM_NUM_PREFAULT);
+	} else if (drm_dev_enter(tbo->base.dev, &idx)) {
+		ret = ttm_bo_vm_fault_reserved(vmf, vma->vm_page_prot,
+					       TTM_BO_VM_NUM_PREFAULT);
+		drm_dev_exit(idx);
+	} else {
+		ret = p2pbuf_ttm_fault_unplugged(obj);
+	}
+
+	/* TTM has dropped the resv and mmap_lock already. */
+	if (ret == VM_FAULT_RETRY && !(vmf->flags & FAULT_FLAG_RETRY_NOWAIT))
+		return ret;
+
+	dma_resv_unlock(tbo->base.resv);
+	return ret;
+}
+
+static const struct vm_operations_struct p2pbuf_ttm_vm_ops = {
+	.fault = p2pbuf_ttm_fault,
+	.open = ttm_bo_vm_open,
+	.close = ttm_bo_vm_close,
+	.access = ttm_bo_vm_access,
+};
+
+static const struct drm_gem_object_funcs p2pbuf_ttm_gem_funcs = {
+	.free = p2pbuf_ttm_gem_free,
+	.export = p2pbuf_dmabuf_export,
+	.mmap = p2pbuf_ttm_gem_mmap,
+	.vmap = p2pbuf_object_vmap,
+	.vunmap = p2pbuf_object_vunmap,
+	.vm_ops = &p2pbuf_ttm_vm_ops,
+};
+
+/**
+ * p2pbuf_ttm_object_init() - make a fresh object known to TTM
+ * @obj: from p2pbuf_object_alloc(); TTM owns it from now on
+ *
+ * The object ends up in system memory, without a page.
+ *
+ * Return: 0, or an error; the object is freed then.
+ */
+int p2pbuf_ttm_object_init(struct p2pbuf_object *obj)
+{
+	struct ttm_operation_ctx ctx = { .interruptible = true };
+	int ret;
+
+	obj->tbo.base.funcs = &p2pbuf_ttm_gem_funcs;
+	ret = ttm_bo_init_reserved(&p2pbuf_object_region(obj)->ttm, &obj->tbo,
+				   ttm_bo_type_device, &placement_system, 0,
+				   &ctx, NULL, NULL, p2pbuf_ttm_object_destroy);
+	if (ret)
+		return ret;
+
+	ttm_bo_unreserve(&obj->tbo);
+	return 0;
+}
+
+int p2pbuf_ttm_to_vram(struct p2pbuf_object *obj,
+		       const struct p2pbuf_move_ctx *ctx)
+{
+	struct ttm_operation_ctx tctx = ttm_ctx(ctx);
+	int ret;
+
+	ret = ttm_bo_validate(&obj->tbo, &placement_vram, &tctx);
+	return ret == -EINTR && ctx->nowait ? -EBUSY : ret;
+}
+
+/* To TT with all its pages, where importers can map it. */
+int p2pbuf_ttm_to_system(struct p2pbuf_object *obj,
+			 const struct p2pbuf_move_ctx *ctx)
+{
+	struct ttm_operation_ctx tctx = ttm_ctx(ctx);
+	int ret;
+
+	ret = ttm_bo_validate(&obj->tbo, &placement_tt, &tctx);
+	if (ret)
+		return ret;
+
+	return ttm_bo_populate(&obj->tbo, &tctx);
+}
+
+/* Drop the content; the object must be idle. */
+int p2pbuf_ttm_purge(struct p2pbuf_object *obj)
+{
+	struct ttm_operation_ctx ctx = {};
+
+	ttm_bo_unmap_virtual(&obj->tbo);
+	return ttm_bo_validate(&obj->tbo, &placement_nowhere, &ctx);
+}
+
+void p2pbuf_ttm_pin(struct p2pbuf_object *obj)
+{
+	ttm_bo_pin(&obj->tbo);
+}
+
+void p2pbuf_ttm_unpin(struct p2pbuf_object *obj)
+{
+	ttm_bo_unpin(&obj->tbo);
+}
+
+int p2pbuf_ttm_vmap(struct p2pbuf_object *obj, struct iosys_map *map)
+{
+	return ttm_bo_vmap(&obj->tbo, map);
+}
+
+void p2pbuf_ttm_vunmap(struct p2pbuf_object *obj, struct iosys_map *map)
+{
+	ttm_bo_vunmap(&obj->tbo, map);
+}
+
+/* Offset of an object in VRAM from the first allocatable byte. */
+u64 p2pbuf_ttm_vram_offset(const struct p2pbuf_object *obj)
+{
+	return (u64)obj->tbo.resource->start << PAGE_SHIFT;
+}
+
+/* After p2pbuf_ttm_to_system(), under the same resv. */
+struct page **p2pbuf_ttm_pages(const struct p2pbuf_object *obj)
+{
+	return obj->tbo.ttm->pages;
+}
+
+/* Used just now: last to be evicted. */
+void p2pbuf_ttm_touch(struct p2pbuf_object *obj)
+{
+	ttm_bo_move_to_lru_tail_unlocked(&obj->tbo);
+}
+
+void p2pbuf_ttm_debugfs(struct drm_minor *minor)
+{
+	struct p2pbuf_region *region = to_p2pbuf_region(minor->dev);
+
+	ttm_resource_manager_create_debugfs(ttm_manager_type(&region->ttm,
+							     TTM_PL_VRAM),
+					    minor->debugfs_root, "vram_mm");
+}
