@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR MIT */
+/*
+ * libp2pbuf: storage and network I/O straight into device memory.
+ *
+ * The words are those of p2pbuf(7). An exporter owns device memory; a buffer
+ * is a piece of it, or any other dma-buf; a binding ties a range of a buffer
+ * to an NVMe namespace, and I/O between the two is prepared on the caller's
+ * own io_uring.
+ *
+ * Calls return 0, a file descriptor, a count, or -errno. Those that can refuse
+ * for a reason worth a sentence take a struct p2pbuf_error, which may be NULL.
+ * File descriptors given to the library are borrowed, those it returns belong
+ * to the caller; all of its own are close-on-exec. Structs begin with their
+ * size: set it to sizeof, zero the rest. The library keeps no global state and
+ * starts no thread; calls on different handles may run at the same time, and
+ * so may all calls on one handle but those that end it.
+ */
+#ifndef P2PBUF_H
+#define P2PBUF_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <linux/p2pbuf_path.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The library hides what is not declared here. */
+#pragma GCC visibility push(default)
+
+struct io_uring;
+struct io_uring_sqe;
+
+struct p2pbuf_exporter;
+struct p2pbuf_buffer;
+struct p2pbuf_binding;
+
+/* ---- errors ---- */
+
+/*
+ * Why a call was refused. Filled on failure only.
+ * @size: sizeof(struct p2pbuf_error)
+ * @code: out, the errno as a positive number
+ * @text: out, one sentence, no newline, always terminated
+ */
+struct p2pbuf_error {
+	size_t size;
+	int code;
+	char text[256];
+};
+
+/* What an errno of this library means in general; never NULL. */
+const char *p2pbuf_strerror(int err);
+
+/* ---- exporter ---- */
+
+/* The region has struct pages. */
+#define P2PBUF_EXPORTER_PAGED	(1U << 0)
+
+/*
+ * @size: sizeof(struct p2pbuf_exporter_info)
+ * @flags: P2PBUF_EXPORTER_*
+ * @bar: the BAR the memory lies in
+ * @vram_size: bytes of device memory
+ * @vram_used: bytes of it allocated now, by anybody
+ * @resident_limit: bytes this exporter handle may hold
+ * @resident_used: bytes it holds
+ * @pin_limit: bytes this user may pin
+ * @pin_used: bytes this user has pinned
+ * @page_size: unit of sizes and offsets
+ * @pci: the function, as domain << 16 | bus << 8 | devfn
+ * @device: the same as text, "0000:04:00.0"
+ * @node: the render node, "/dev/dri/renderD128"
+ */
+struct p2pbuf_exporter_info {
+	size_t size;
+	uint32_t flags;
+	uint32_t bar;
+	uint64_t vram_size;
+	uint64_t vram_used;
+	uint64_t resident_limit;
+	uint64_t resident_used;
+	uint64_t pin_limit;
+	uint64_t pin_used;
+	uint32_t page_size;
+	uint32_t pci;
+	char device[16];
+	char node[64];
+};
+
+/*
+ * @path: a render node, a PCI function ("0000:04:00.0"), or NULL for the first
+ * exporter found.
+ */
+int p2pbuf_exporter_open(const char *path, struct p2pbuf_exporter **exporter,
+			 struct p2pbuf_error *error);
+int p2pbuf_exporter_info(struct p2pbuf_exporter *exporter,
+			 struct p2pbuf_exporter_info *info);
+/* The open render node; it stays the library's. */
+int p2pbuf_exporter_fd(struct p2pbuf_exporter *exporter);
+void p2pbuf_exporter_close(struct p2pbuf_exporter *exporter);
+
+/* ---- buffers ---- */
+
+/* Device memory. */
+#define P2PBUF_PLACEMENT_VRAM	(1U << 0)
+/* Host memory. */
+#define P2PBUF_PLACEMENT_SYSTEM	(1U << 1)
+
+/* CPU access, rights of a binding, direction of p2pbuf_check(). */
+#define P2PBUF_READ		(1U << 0)
+#define P2PBUF_WRITE		(1U << 1)
+
+/* Never placed in host memory; devices that cannot reach it are refused. */
+#define P2PBUF_VRAM_ONLY	(1U << 0)
+/* Reported only: a fixed window of the BAR. */
+#define P2PBUF_WINDOW		(1U << 1)
+/* Reported only: no exporter handle is known, placement is 0. */
+#define P2PBUF_FOREIGN		(1U << 31)
+
+/*
+ * @size: sizeof(struct p2pbuf_alloc_opts)
+ * @placement: where it is put first, P2PBUF_PLACEMENT_*; 0 is VRAM
+ * @flags: P2PBUF_VRAM_ONLY or 0
+ * @name: shown by the kernel's dma-buf accounting, at most 31 bytes; or NULL
+ */
+struct p2pbuf_alloc_opts {
+	size_t size;
+	uint32_t placement;
+	uint32_t flags;
+	const char *name;
+};
+
+/*
+ * @size: sizeof(struct p2pbuf_buffer_info)
+ * @placement: where it is now, or 0 when nobody can tell
+ * @flags: P2PBUF_VRAM_ONLY, P2PBUF_WINDOW, P2PBUF_FOREIGN
+ * @length: bytes
+ * @generation: grows with each change of place
+ * @evictions: changes of place that p2pbuf_move() did not ask for
+ * @mappings: times an importer mapped it
+ * @pins: pins held now
+ * @exporter_name: the driver that exports it
+ */
+struct p2pbuf_buffer_info {
+	size_t size;
+	uint32_t placement;
+	uint32_t flags;
+	uint64_t length;
+	uint64_t generation;
+	uint64_t evictions;
+	uint64_t mappings;
+	uint64_t pins;
+	char exporter_name[32];
+};
+
+/* Fail with EBUSY instead of waiting for I/O. */
+#define P2PBUF_NOWAIT		(1U << 0)
+
+int p2pbuf_alloc(struct p2pbuf_exporter *exporter, uint64_t length,
+		 const struct p2pbuf_alloc_opts *opts,
+		 struct p2pbuf_buffer **buf, struct p2pbuf_error *error);
+int p2pbuf_window(struct p2pbuf_exporter *exporter, uint64_t offset,
+		  uint64_t length, struct p2pbuf_buffer **buf,
+		  struct p2pbuf_error *error);
+int p2pbuf_import(int fd, struct p2pbuf_buffer **buf,
+		  struct p2pbuf_error *error);
+/* A new descriptor of the dma-buf, the caller's to close. */
+int p2pbuf_export_fd(struct p2pbuf_buffer *buf);
+/*
+ * Lets p2pbuf_move() and p2pbuf_query() work on an imported buffer. Not while
+ * other calls use @buf.
+ */
+int p2pbuf_set_exporter(struct p2pbuf_buffer *buf,
+			struct p2pbuf_exporter *exporter,
+			struct p2pbuf_error *error);
+int p2pbuf_query(struct p2pbuf_buffer *buf, struct p2pbuf_buffer_info *info);
+int p2pbuf_move(struct p2pbuf_buffer *buf, uint32_t placement, uint32_t flags,
+		struct p2pbuf_error *error);
+void p2pbuf_free(struct p2pbuf_buffer *buf);
+
+/* CPU mapping of @length bytes (0: to the end) from @offset. */
+int p2pbuf_map(struct p2pbuf_buffer *buf, uint64_t offset, size_t length,
+	       uint32_t access, void **ptr);
+int p2pbuf_unmap(void *ptr, size_t length);
+
+/* Brackets around CPU access; @access: P2PBUF_READ | P2PBUF_WRITE. */
+int p2pbuf_sync_begin(struct p2pbuf_buffer *buf, uint32_t access);
+int p2pbuf_sync_end(struct p2pbuf_buffer *buf, uint32_t access);
+
+/* A sync_file of the fences that @access has to wait for. */
+int p2pbuf_export_sync_file(struct p2pbuf_buffer *buf, uint32_t access);
+/* Others that access the buffer wait for @fd; @access: what it stands for. */
+int p2pbuf_import_sync_file(struct p2pbuf_buffer *buf, uint32_t access, int fd);
+
+/* ---- passing buffers between processes ---- */
+
+/* Deal with a peer of any user; otherwise it must be ours or root's. */
+#define P2PBUF_ANY_UID		(1U << 0)
+/* Deal with a peer of user p2pbuf_meta.uid only. */
+#define P2PBUF_ONLY_UID		(1U << 1)
+
+/*
+ * @size: sizeof(struct p2pbuf_meta)
+ * @flags: in, P2PBUF_ANY_UID, P2PBUF_ONLY_UID or 0; for send and recv
+ * @uid: in with P2PBUF_ONLY_UID; recv, out: the sender's
+ * @gid: recv, out: the sender's
+ * @pid: recv, out: the sender's
+ * @offset: first byte of the range that is meant
+ * @length: bytes of it; send: 0 is up to the buffer's end
+ * @buffer_length: recv, out: bytes of the whole buffer
+ * @generation: recv, out: the buffer's generation when it was sent, 0 unknown
+ * @name: what the application calls it; terminated
+ */
+struct p2pbuf_meta {
+	size_t size;
+	uint32_t flags;
+	uid_t uid;
+	gid_t gid;
+	pid_t pid;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t buffer_length;
+	uint64_t generation;
+	char name[64];
+};
+
+int p2pbuf_send(int sock, struct p2pbuf_buffer *buf,
+		const struct p2pbuf_meta *meta, struct p2pbuf_error *error);
+int p2pbuf_recv(int sock, struct p2pbuf_buffer **buf, struct p2pbuf_meta *meta,
+		struct p2pbuf_error *error);
+
+/* ---- binding and I/O ---- */
+
+/* Accept a buffer that lies in host memory. */
+#define P2PBUF_ALLOW_SYSTEM	(1U << 0)
+/* Fail I/O while the exporter has moved the buffer to host memory. */
+#define P2PBUF_PEER_ONLY	(1U << 1)
+
+/*
+ * @size: sizeof(struct p2pbuf_bind_opts)
+ * @flags: P2PBUF_ALLOW_SYSTEM or P2PBUF_PEER_ONLY
+ * @pad: zero
+ * @offset: first byte of the buffer that is bound
+ * @length: bytes bound; 0 is up to the buffer's end
+ * @sibling: a binding of the same kind, whose file is used for this one's I/O
+ *	too; or NULL for a file of its own
+ */
+struct p2pbuf_bind_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t pad;
+	uint64_t offset;
+	uint64_t length;
+	struct p2pbuf_binding *sibling;
+};
+
+/*
+ * @size: sizeof(struct p2pbuf_bind_info)
+ * @flags: P2PBUF_ALLOW_SYSTEM, P2PBUF_PEER_ONLY
+ * @rights: P2PBUF_READ, P2PBUF_WRITE: directions the descriptors allow
+ * @offset: first byte of the buffer that is bound
+ * @length: bytes bound
+ * @capacity: bytes of the file
+ * @block_size: lengths and file offsets are multiples of it
+ * @buf_align: buffer offsets are multiples of it
+ * @max_io: bytes the device takes at once; longer requests are split inside
+ * @max_len: most bytes of one request
+ * @path: how the device reaches the buffer now
+ * @reads, @writes: commands of the device completed; a request that is split
+ *	takes several
+ * @bytes_peer: bytes moved peer to peer
+ * @bytes_system: bytes moved while the buffer lay in host memory
+ * @errors: requests that ended in an error after reaching the driver
+ * @deferred: requests that had to leave the fast path
+ * @invalidations: times the exporter ended a mapping
+ * @table_bytes: memory of the address tables
+ * @backend: how I/O is done: "nvme" is pre-mapped NVMe commands
+ * @why: one sentence about the path
+ */
+struct p2pbuf_bind_info {
+	size_t size;
+	uint32_t flags;
+	uint32_t rights;
+	uint64_t offset;
+	uint64_t length;
+	uint64_t capacity;
+	uint32_t block_size;
+	uint32_t buf_align;
+	uint64_t max_io;
+	uint64_t max_len;
+	struct p2pbuf_path_info path;
+	uint64_t reads;
+	uint64_t writes;
+	uint64_t bytes_peer;
+	uint64_t bytes_system;
+	uint64_t errors;
+	uint64_t deferred;
+	uint64_t invalidations;
+	uint64_t table_bytes;
+	char backend[16];
+	char why[256];
+};
+
+/* The write is on stable media when its CQE arrives. */
+#define P2PBUF_FUA		(1U << 0)
+/* The data read is visible to the exporter's device when its CQE arrives. */
+#define P2PBUF_FLUSH		(1U << 1)
+
+int p2pbuf_bind(struct io_uring *ring, struct p2pbuf_buffer *buf, int fd,
+		const struct p2pbuf_bind_opts *opts,
+		struct p2pbuf_binding **binding, struct p2pbuf_error *error);
+int p2pbuf_bind_info(struct p2pbuf_binding *binding,
+		     struct p2pbuf_bind_info *info);
+/* The file that SQEs go to, for io_uring_register_files(); not the caller's. */
+int p2pbuf_bind_fd(struct p2pbuf_binding *binding);
+void p2pbuf_unbind(struct p2pbuf_binding *binding);
+
+/*
+ * Fill @sqe, or return -errno and leave it untouched. @buf_off counts from the
+ * bound range's first byte. The CQE's res is @len or -errno.
+ */
+int p2pbuf_prep_read(struct io_uring_sqe *sqe, struct p2pbuf_binding *binding,
+		     uint64_t buf_off, uint64_t len, uint64_t file_off,
+		     uint32_t flags);
+int p2pbuf_prep_write(struct io_uring_sqe *sqe, struct p2pbuf_binding *binding,
+		      uint64_t buf_off, uint64_t len, uint64_t file_off,
+		      uint32_t flags);
+/* The same judgement without an SQE, with its reason. */
+int p2pbuf_check(struct p2pbuf_binding *binding, uint32_t direction,
+		 uint64_t buf_off, uint64_t len, uint64_t file_off,
+		 uint32_t flags, struct p2pbuf_error *error);
+/* What a CQE's negative res means on this binding. */
+void p2pbuf_explain(struct p2pbuf_binding *binding, int res,
+		    struct p2pbuf_error *error);
+
+/* ---- words for paths ---- */
+
+/* "bus", "bridge", "system", "refused" or "none" */
+const char *p2pbuf_path_name(uint32_t path);
+/* One sentence that names the devices; its length, as snprintf(). */
+int p2pbuf_path_describe(const struct p2pbuf_path_info *path, char *text,
+			 size_t size);
+
+#pragma GCC visibility pop
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* P2PBUF_H */
