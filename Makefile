@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Everything a person or a script calls.  `make help` lists it.
+#
+# Builds run in a Debian root made by `make setup` (ci/in-root), never with the
+# host's compiler: the kernel's headers fix the compiler, and the guest of
+# `make check` runs what was built.  Products go to BUILD, downloads to the
+# cache (ci/lib.sh).
+
+BUILD	?= $(CURDIR)/build
+PREFIX	?= /usr/local
+DESTDIR	?=
+TOPO	?=
+TEST	?=
+TESTS	?=
+V	?=
+override BUILD := $(abspath $(BUILD))
+export BUILD KVER KERNEL UPDATE MIRROR SECURITY ACCEL V
+
+IN_ROOT	:= ci/in-root
+SUBMAKE	 = $(IN_ROOT) $(MAKE_CMD)
+MAKE_CMD := make --no-print-directory -j$(shell nproc) $(if $(V),V=$(V))
+QUIET	:= $(if $(V),,-s)
+KDIR	 = $$(ci/kernel kdir)
+KREL	 = $$(ci/kernel release)
+
+# A part that is there is built, and must build.
+HAVE_LIB	:= $(wildcard libp2pbuf/Makefile)
+HAVE_EXAMPLES	:= $(wildcard examples/Makefile)
+HAVE_SELFTESTS	:= $(wildcard selftests/Makefile)
+
+.PHONY: all
+all: modules lib examples selftests
+
+.PHONY: help
+help:
+	@echo 'make demo              NVMe to VRAM and back in a guest, with its story'
+	@echo 'make check             every test in every topology'
+	@echo '  TOPO=bus,swiotlb       only these topologies ($(notdir $(basename $(wildcard ci/topologies/*.conf))))'
+	@echo '  TEST=nvme_data         only this test (a list, or shell patterns)'
+	@echo 'make check-debug       the same and the demo on a kernel with KASAN, lockdep, ...'
+	@echo 'make soak HOURS=1      tests by chance, until the time is over (SEED=, ROUND=)'
+	@echo 'make bench             guest instructions per I/O, build/bench/results.tsv'
+	@echo 'make style             checkpatch, sparse, W=1, kernel-doc, analyser, uapi alone'
+	@echo 'make shell TOPO=bus    a guest to play with'
+	@echo
+	@echo 'make setup             build root, kernel and test harness, into the cache'
+	@echo 'make modules lib examples selftests initramfs'
+	@echo 'make install           library, headers, man pages, udev rule (PREFIX=, DESTDIR=)'
+	@echo 'make modules_install   modules of kernel KVER (DESTDIR=)'
+	@echo 'make clean             removes build/;  distclean: the cache too'
+	@echo
+	@echo 'KVER=7.3.4+deb13-amd64   another kernel than the one set-up picked'
+	@echo 'BUILD=/some/where        products elsewhere: several people, one checkout'
+
+.PHONY: setup
+setup:
+	@ci/setup
+
+# ---- what is built -----------------------------------------------------------
+
+.PHONY: modules
+modules: setup
+	@mkdir -p $(BUILD)/modules
+	@ci/kernel same $(BUILD)/modules || rm -rf $(BUILD)/modules/*
+	@$(SUBMAKE) -C $(KDIR) M=$(CURDIR)/kernel MO=$(BUILD)/modules \
+		$(if $(PARTS),PARTS="$(PARTS)") modules
+	@ci/kernel stamp $(BUILD)/modules
+
+# Installed to a fresh folder and swapped in only if it differs: whoever uses
+# the installed library is built again then, and only then.
+.PHONY: lib
+lib: setup
+ifneq ($(HAVE_LIB),)
+	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/libp2pbuf O=$(BUILD)/lib all
+	@rm -rf $(BUILD)/stage.new
+	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/libp2pbuf O=$(BUILD)/lib install \
+		PREFIX=/usr/local DESTDIR=$(BUILD)/stage.new >/dev/null
+	@if diff -rq $(BUILD)/stage $(BUILD)/stage.new >/dev/null 2>&1; then \
+		rm -rf $(BUILD)/stage.new; \
+	else \
+		rm -rf $(BUILD)/stage $(BUILD)/examples $(BUILD)/selftests/lib_*; \
+		mv $(BUILD)/stage.new $(BUILD)/stage; \
+	fi
+endif
+
+.PHONY: examples
+examples: lib
+ifneq ($(HAVE_EXAMPLES),)
+	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/examples O=$(BUILD)/examples
+endif
+
+.PHONY: selftests
+selftests: lib
+ifneq ($(HAVE_SELFTESTS),)
+	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests O=$(BUILD)/selftests \
+		KSFT=$$(ci/kernel source)/tools/testing/selftests UAPI=$(CURDIR)/uapi
+	@[ ! -e selftests/bench/Makefile ] || \
+		$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests/bench O=$(BUILD)/bench UAPI=$(CURDIR)/uapi
+endif
+
+.PHONY: initramfs
+initramfs: modules lib examples selftests
+	@ci/initramfs
+
+# ---- what is run -------------------------------------------------------------
+
+.PHONY: check
+check: initramfs
+	@ci/check $(if $(TOPO),-t '$(TOPO)') $(if $(TEST),-n '$(TEST)') \
+		$(if $(TESTS),-f '$(TESTS)')
+
+# The kernel with the checkers is built once, into the cache.
+.PHONY: check-debug
+check-debug: setup
+	@ci/check-debug $(if $(TOPO),-t '$(TOPO)') $(if $(TEST),-n '$(TEST)') \
+		$(if $(TESTS),-f '$(TESTS)')
+
+.PHONY: soak
+soak: initramfs
+	@ci/check-debug build
+	@ci/soak $(if $(HOURS),-h '$(HOURS)') $(if $(SEED),-s '$(SEED)') \
+		$(if $(ROUND),-r '$(ROUND)')
+
+.PHONY: demo
+# Its last line is `demo: ...` even if nothing could be built.
+demo:
+	@$(MAKE) --no-print-directory initramfs || { \
+		echo 'demo: FAIL set-up or build failed, see above'; exit 1; }
+	@ci/demo $(if $(TOPO),-t '$(TOPO)')
+
+.PHONY: bench
+bench: initramfs
+	@ci/bench $(if $(TOPO),-t '$(TOPO)')
+
+.PHONY: shell
+shell: initramfs
+	@ci/vm -i $(or $(TOPO),bus)
+
+.PHONY: style
+style: lib
+	@ci/setup style
+	@ci/style
+
+# ---- what is installed -------------------------------------------------------
+
+# Made inside the build root, then copied as it is: nothing is compiled or
+# linked with the host's tools.
+.PHONY: install
+install: lib
+ifneq ($(HAVE_LIB),)
+	@rm -rf $(BUILD)/install
+	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/libp2pbuf O=$(BUILD)/lib install \
+		PREFIX=$(PREFIX) DESTDIR=$(BUILD)/install
+endif
+	@install -D -m 644 udev/60-p2pbuf.rules \
+		$(BUILD)/install/usr/lib/udev/rules.d/60-p2pbuf.rules
+	@mkdir -p '$(DESTDIR)/'
+	@tar -C $(BUILD)/install -c . | \
+		tar -C '$(DESTDIR)/' -x --no-same-owner --no-overwrite-dir \
+			--keep-directory-symlink
+	@[ -n '$(DESTDIR)' ] || ldconfig
+
+# Not the mock and the example: they are for tests and for reading.
+.PHONY: modules_install
+modules_install: modules
+	@[ -n '$(DESTDIR)' ] || [ "$(KREL)" = "$$(uname -r)" ] || { \
+		echo "modules_install: this machine runs $$(uname -r), the modules" \
+		     "are for $(KREL): give KVER= or DESTDIR=" >&2; exit 1; }
+	@for ko in $$(find $(BUILD)/modules -name '*.ko' \
+			-not -path '*/mock/*' -not -path '*/example/*'); do \
+		install -D -m 644 -t "$(DESTDIR)/lib/modules/$(KREL)/updates/p2pbuf" $$ko; \
+	done
+	@[ -n '$(DESTDIR)' ] || depmod "$(KREL)"
+
+.PHONY: clean
+clean:
+	rm -rf $(BUILD)
+
+.PHONY: distclean
+distclean: clean
+	@ci/setup distclean
