@@ -1,0 +1,668 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The contract with a real device: NVMe I/O on buffers of the mock exporter.
+ *
+ * Tables in pieces and out of order must not lose or misplace a byte; tables
+ * that lie must be refused; a move, a revoke, an eviction in the middle of I/O
+ * must not be seen by the user (invariant 7), and not one byte may reach a
+ * place after the buffer has left it.
+ */
+#include <signal.h>
+#include <sys/wait.h>
+
+#include <liburing.h>
+
+#include "kselftest_harness.h"
+#include "p2pbuf_test_nvme.h"
+#include "p2pbuf_test_core.h"
+
+#define SIZE		(2 * PTN_MIB)
+#define DISK_READ	(8 * PTN_MIB)
+#define DISK_WRITE	(32 * PTN_MIB)
+#define SEED		1ULL
+#define DEPTH		32
+#define SLOT		(SIZE / DEPTH)
+
+FIXTURE(device) {
+	int mock;
+	int buf;
+	int node;
+	int id;
+	struct ptn_disk disk;
+	struct io_uring ring;
+	struct ptm_lent bar;
+	char *scratch;
+};
+
+FIXTURE_VARIANT(device) {
+	__u32 placement;
+	__u32 flags;
+};
+
+FIXTURE_VARIANT_ADD(device, pages) {
+	.placement = P2PBUF_MOCK_PAGES,
+	.flags = P2PBUF_NVME_BIND_ALLOW_SYSTEM,
+};
+
+FIXTURE_VARIANT_ADD(device, bar) {
+	.placement = P2PBUF_MOCK_BAR,
+};
+
+FIXTURE_SETUP(device)
+{
+	const char *why = ptc_hopeless(variant->placement);
+	int ret;
+
+	*self = (struct _test_data_device){
+		.mock = -1, .buf = -1, .node = -1, .id = -1,
+		.disk = { .fd = -1, .direct = -1 },
+		.ring = { .ring_fd = -1 },
+	};
+	if (why)
+		SKIP(return, "%s", why);
+	self->mock = ptm_open();
+	self->node = ptn_open();
+	if (self->mock < 0 || self->node < 0)
+		SKIP(return, "no mock or no p2pbuf_nvme");
+	ret = ptn_disk_open("main", &self->disk);
+	if (ret == -ENODEV)
+		SKIP(return, "no drive with serial number main");
+	ASSERT_EQ(0, ret);
+	if (variant->placement == P2PBUF_MOCK_BAR) {
+		ret = ptm_lend_bar(&self->bar);
+		if (ret == -ENODEV)
+			SKIP(return, "no BAR to lend to the mock");
+		ASSERT_EQ(0, ret);
+	}
+	self->buf = ptm_create(self->mock, SIZE, variant->placement, 0);
+	ASSERT_LE(0, self->buf);
+	self->scratch = ptn_memory(SIZE);
+	ASSERT_NE(NULL, self->scratch);
+	ASSERT_EQ(0, io_uring_queue_init(2 * DEPTH, &self->ring, 0));
+	ASSERT_EQ(0, ptn_disk_fill(&self->disk, DISK_READ, 2 * SIZE, SEED,
+				   self->scratch, SIZE));
+}
+
+/* What may never happen, whatever the test did. */
+static bool clean(int mock, int buf)
+{
+	struct p2pbuf_mock_buffer_info info = ptm_info(mock, buf);
+
+	return !info.pins && !info.static_attaches && !info.deaf_attaches &&
+	       !info.late_words && !info.locked;
+}
+
+FIXTURE_TEARDOWN(device)
+{
+	if (self->id > 0)
+		EXPECT_EQ(0, ptn_unbind(self->node, self->id));
+	if (self->buf >= 0) {
+		EXPECT_TRUE(clean(self->mock, self->buf));
+		close(self->buf);
+	}
+	if (self->ring.ring_fd >= 0)
+		io_uring_queue_exit(&self->ring);
+	ptn_disk_close(&self->disk);
+	close(self->node);
+	close(self->mock);
+	ptm_give_back(&self->bar);
+}
+
+/* The binding of the fixture's buffer. */
+static int bind_buffer(struct _test_data_device *self, __u32 flags)
+{
+	self->id = ptn_bind(self->node, self->buf, self->disk.fd, flags);
+	return self->id < 0 ? self->id : 0;
+}
+
+/* The range of the buffer holds the disk's pattern of @dev. */
+static bool holds(struct _test_data_device *self, int buf, __u64 offset, __u64 len,
+		  __u64 dev)
+{
+	__u64 n = 0;
+	int ret;
+
+	ret = ptm_data(self->mock, buf, false, offset, self->scratch, len);
+	if (!ret)
+		n = ptn_check(self->scratch, len, SEED, dev);
+	/* An assertion that follows would lose what stdio keeps. */
+	if (n != len)
+		dprintf(STDOUT_FILENO, "# wrong at %llu of %llu, buffer offset %llu: %llx, %d\n",
+			n, len, offset,
+			*(unsigned long long *)(self->scratch + n), ret);
+	return n == len;
+}
+
+static int poison(struct _test_data_device *self, int buf, __u64 offset, __u64 len)
+{
+	ptn_poison(self->scratch, len);
+	return ptm_data(self->mock, buf, true, offset, self->scratch, len);
+}
+
+static bool poisoned(struct _test_data_device *self, int buf, __u64 offset,
+		     __u64 len)
+{
+	return !ptm_data(self->mock, buf, false, offset, self->scratch, len) &&
+	       ptn_check_poison(self->scratch, len) == len;
+}
+
+#define PENDING() ptm_fence(self->mock, self->buf, P2PBUF_MOCK_KERNEL, 0, 0)
+#define SIGNAL(fence) ptm_call(self->mock, P2PBUF_MOCK_SIGNAL, fence)
+#define BUFFER()  ptm_info(self->mock, self->buf)
+
+/* ---- shapes --------------------------------------------------------------------- */
+
+static const struct {
+	__u64 buf;
+	__u32 len;
+} pieces[] = {
+	{ 0, 512 }, { 0, 4096 }, { 4092, 512 }, { 4096, 8192 },
+	{ 4, 3 * 4096 }, { 5 * 4096, 64 * 1024 }, { 2048, 128 * 1024 },
+	{ 255 * 4096, 512 * 1024 }, { 256 * 4096 - 4, 512 * 1024 },
+	{ 7 * 4096 + 512, 1024 * 1024 }, { 0, SIZE },
+};
+
+/* Reads and writes of all kinds on one buffer. */
+static bool io_is_exact(struct _test_data_device *self, int buf, int id)
+{
+	unsigned int i;
+
+	for (i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
+		__u64 at = pieces[i].buf, dev = DISK_READ + i * 512;
+		__u32 len = pieces[i].len;
+
+		if (poison(self, buf, 0, SIZE) ||
+		    ptn_read(&self->ring, self->node, id, at, dev, len) !=
+		    (int)len)
+			return false;
+		if (!holds(self, buf, at, len, dev) ||
+		    !poisoned(self, buf, 0, at) ||
+		    !poisoned(self, buf, at + len, SIZE - at - len))
+			return false;
+		/* The same bytes to another place of the disk. */
+		ptn_poison(self->scratch, len);
+		if (ptn_disk_write(&self->disk, self->scratch, len,
+				   DISK_WRITE) ||
+		    ptn_write(&self->ring, self->node, id, at, DISK_WRITE,
+			      len) != (int)len ||
+		    ptn_disk_read(&self->disk, self->scratch, len, DISK_WRITE) ||
+		    ptn_check(self->scratch, len, SEED, dev) != len)
+			return false;
+	}
+	return true;
+}
+
+TEST_F_TIMEOUT(device, tables_in_pieces, 100)
+{
+	static const __u32 shapes[] = {
+		P2PBUF_MOCK_WHOLE, P2PBUF_MOCK_SINGLE, P2PBUF_MOCK_ODD,
+		P2PBUF_MOCK_ZEROLEN, P2PBUF_MOCK_LONG,
+	};
+	unsigned int i;
+	int buf, id;
+
+	for (i = 0; i < 2 * sizeof(shapes) / sizeof(shapes[0]); i++) {
+		buf = ptm_create(self->mock, SIZE, variant->placement,
+				 i & 1 ? P2PBUF_MOCK_SHUFFLE : 0);
+		ASSERT_LE(0, buf);
+		ASSERT_EQ(0, ptm_shape(self->mock, buf, shapes[i / 2]));
+		id = ptn_bind(self->node, buf, self->disk.fd, variant->flags);
+		ASSERT_LT(0, id);
+		EXPECT_TRUE(io_is_exact(self, buf, id))
+			TH_LOG("shape %u, shuffled %u", shapes[i / 2], i & 1);
+		/* And once more from pages in another order. */
+		ASSERT_EQ(0, ptm_move(self->mock, buf, variant->placement, 0));
+		EXPECT_EQ((int)SIZE, ptn_read(&self->ring, self->node, id, 0,
+					      DISK_READ, SIZE));
+		EXPECT_TRUE(holds(self, buf, 0, SIZE, DISK_READ));
+		EXPECT_EQ(0, ptn_unbind(self->node, id));
+		EXPECT_TRUE(clean(self->mock, buf));
+		EXPECT_EQ(0, ptm_info(self->mock, buf).live);
+		close(buf);
+	}
+}
+
+TEST_F(device, tables_that_lie)
+{
+	static const __u32 shapes[] = {
+		P2PBUF_MOCK_SHORT, P2PBUF_MOCK_UNALIGNED_ADDR,
+		P2PBUF_MOCK_UNALIGNED_LEN, P2PBUF_MOCK_NOBODY,
+		P2PBUF_MOCK_WRAP, P2PBUF_MOCK_MSI,
+	};
+	struct p2pbuf_nvme_bind bind;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++) {
+		ASSERT_EQ(0, ptm_shape(self->mock, self->buf, shapes[i]));
+		EXPECT_EQ(shapes[i] == P2PBUF_MOCK_WRAP ? -ENODATA : -EFAULT,
+			  ptn_bind_range(self->node, self->buf, self->disk.fd,
+					 0, 0, variant->flags, &bind));
+		EXPECT_EQ(P2PBUF_PATH_REFUSED, bind.path.path);
+		EXPECT_NE(P2PBUF_REASON_NONE, bind.path.reason);
+		EXPECT_EQ(0, BUFFER().live);
+		EXPECT_EQ(BUFFER().attaches, BUFFER().detaches);
+	}
+	ASSERT_EQ(0, ptm_shape(self->mock, self->buf, P2PBUF_MOCK_WHOLE));
+	EXPECT_EQ(0, bind_buffer(self, variant->flags));
+}
+
+/* It was honest when it was bound; the lie comes with a move. */
+TEST_F(device, lies_after_a_move)
+{
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+	ASSERT_EQ(0, ptm_shape(self->mock, self->buf, P2PBUF_MOCK_NOBODY));
+	ASSERT_EQ(0, ptm_move(self->mock, self->buf, variant->placement, 0));
+	EXPECT_EQ(-EFAULT, ptn_read(&self->ring, self->node, self->id, 0,
+				    DISK_READ, 4096));
+	EXPECT_TRUE(poisoned(self, self->buf, 0, SIZE));
+	ASSERT_EQ(0, ptm_shape(self->mock, self->buf, P2PBUF_MOCK_WHOLE));
+	EXPECT_EQ(4096, ptn_read(&self->ring, self->node, self->id, 0,
+				 DISK_READ, 4096));
+	EXPECT_TRUE(holds(self, self->buf, 0, 4096, DISK_READ));
+}
+
+/* ---- invariant 7: the user sees no retry -------------------------------------------- */
+
+/* Submitted while there is nothing to do I/O on: it waits, then it is done. */
+TEST_F(device, io_waits_for_the_exporter)
+{
+	struct ptn_io io = {
+		.op = PTN_READ, .dev = DISK_READ, .len = 64 * 1024,
+	};
+	struct io_uring_cqe *cqe;
+	int fence, i;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	io.id = self->id;
+	ASSERT_EQ(0, ptm_move(self->mock, self->buf, variant->placement, 0));
+	ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+	fence = PENDING();
+	ASSERT_LT(0, fence);
+	for (i = 0; i < 8; i++) {
+		io.buf = i * io.len;
+		ptn_prep(ptn_sqe(&self->ring), self->node, &io);
+	}
+	ASSERT_EQ(8, io_uring_submit(&self->ring));
+	ptm_sleep_ms(PTM_SHORT_MS);
+	EXPECT_EQ(-EAGAIN, io_uring_peek_cqe(&self->ring, &cqe));
+	EXPECT_EQ(0, BUFFER().locked);
+	ASSERT_EQ(0, SIGNAL(fence));
+	for (i = 0; i < 8; i++)
+		EXPECT_EQ((int)io.len, ptn_wait(&self->ring, NULL));
+	for (i = 0; i < 8; i++)
+		EXPECT_TRUE(holds(self, self->buf, i * io.len, io.len,
+				  DISK_READ));
+}
+
+/* An error of the exporter is the I/O's, once, with nothing transferred. */
+TEST_F(device, io_meets_a_revoked_buffer)
+{
+	static const int errors[] = { ENODEV, EPERM, ENOSPC };
+	unsigned int i;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		ASSERT_EQ(0, ptm_revoke(self->mock, self->buf, errors[i]));
+		EXPECT_EQ(-errors[i], ptn_read(&self->ring, self->node,
+					       self->id, 0, DISK_READ, 8192));
+		/* In parts, by a worker. */
+		EXPECT_EQ(-errors[i], ptn_read(&self->ring, self->node,
+					       self->id, 0, DISK_READ, SIZE));
+		ASSERT_EQ(0, ptm_revoke(self->mock, self->buf, 0));
+		EXPECT_EQ((int)SIZE, ptn_read(&self->ring, self->node,
+					      self->id, 0, DISK_READ, SIZE));
+		EXPECT_TRUE(holds(self, self->buf, 0, SIZE, DISK_READ));
+	}
+}
+
+/* Every other map fails: each I/O is done or says why, no third thing. */
+TEST_F(device, io_meets_failing_maps)
+{
+	unsigned int i, failed = 0;
+	int ret;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	for (i = 0; i < 40; i++) {
+		ASSERT_EQ(0, poison(self, self->buf, 0, 8192));
+		if (i & 1)
+			ASSERT_EQ(0, ptm_rule(self->mock, self->buf,
+					      P2PBUF_MOCK_OP_MAP,
+					      P2PBUF_MOCK_FAIL, ENOMEM, 0, 1));
+		ASSERT_EQ(0, ptm_move(self->mock, self->buf,
+				      variant->placement, 0));
+		ret = ptn_read(&self->ring, self->node, self->id, 0, DISK_READ,
+			       8192);
+		if (ret == 8192) {
+			EXPECT_TRUE(holds(self, self->buf, 0, 8192, DISK_READ));
+			continue;
+		}
+		failed++;
+		EXPECT_EQ(-ENOMEM, ret);
+		EXPECT_TRUE(poisoned(self, self->buf, 0, 8192));
+	}
+	EXPECT_EQ(20, failed);
+}
+
+/*
+ * Stopped while the exporter maps for it: an exporter that is interruptible
+ * gives up, but that is no error of the I/O.
+ */
+TEST_F_TIMEOUT(device, stopped_while_the_exporter_maps, 60)
+{
+	struct ptn_io io = { .op = PTN_READ, .dev = DISK_READ, .len = SLOT };
+	unsigned int i;
+	pid_t child;
+	int status;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	io.id = self->id;
+	ASSERT_EQ(0, ptm_move(self->mock, self->buf, variant->placement, 0));
+	ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+	ASSERT_EQ(0, ptm_rule(self->mock, self->buf, P2PBUF_MOCK_OP_MAP,
+			      P2PBUF_MOCK_STALL_SIGNAL, 2000, 0, 0));
+	child = fork();
+	ASSERT_LE(0, child);
+	if (!child) {
+		struct io_uring ring;
+
+		if (io_uring_queue_init(DEPTH, &ring, 0))
+			_exit(1);
+		for (i = 0; i < 4; i++) {
+			io.buf = i * SLOT;
+			ptn_prep(ptn_sqe(&ring), self->node, &io);
+		}
+		if (io_uring_submit(&ring) != 4)
+			_exit(2);
+		for (i = 0; i < 4; i++)
+			if (ptn_wait(&ring, NULL) != (int)SLOT)
+				_exit(3);
+		_exit(0);
+	}
+	for (i = 0; i < 3; i++) {
+		ASSERT_TRUE(ptm_until(BUFFER().locked));
+		ASSERT_EQ(0, kill(child, SIGSTOP));
+		ptm_sleep_ms(PTM_SHORT_MS);
+		ASSERT_EQ(0, kill(child, SIGCONT));
+	}
+	ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_CLEAR_RULES, self->buf));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_LT(0, BUFFER().map_failures);
+	for (i = 0; i < 4; i++)
+		EXPECT_TRUE(holds(self, self->buf, i * SLOT, SLOT, DISK_READ));
+}
+
+/* ---- moves under load ------------------------------------------------------------------ */
+
+/**
+ * struct mover - a thread that moves the buffer about
+ * @mock: open file of the mock
+ * @buf: the buffer
+ * @placement: where it goes
+ * @stop: asked to stop
+ * @moves: how often it did
+ * @error: what went wrong
+ */
+struct mover {
+	int mock;
+	int buf;
+	__u32 placement;
+	int stop;
+	unsigned int moves;
+	int error;
+	pthread_t thread;
+};
+
+static int mover_step(struct mover *m)
+{
+	static const __u32 flags[] = {
+		0, P2PBUF_MOCK_PIPELINED, P2PBUF_MOCK_RESERVE_FIRST,
+	};
+	int id, ret;
+
+	if (m->moves % 4 < 3)
+		return ptm_move(m->mock, m->buf, m->placement,
+				flags[m->moves % 4]);
+	id = ptm_hold(m->mock, m->buf, P2PBUF_MOCK_HOLD_KFD, PTM_LONG_MS);
+	if (id < 0)
+		return id;
+	ptm_call(m->mock, P2PBUF_MOCK_RELEASE, id);
+	ret = ptm_hold_wait(m->mock, id, P2PBUF_MOCK_HOLD_DONE,
+			    2 * PTM_LONG_MS);
+	ptm_call(m->mock, P2PBUF_MOCK_CLOSE, id);
+	return ret;
+}
+
+static void *mover_run(void *arg)
+{
+	struct mover *m = arg;
+
+	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE) && !m->error) {
+		m->error = mover_step(m);
+		m->moves++;
+	}
+	return NULL;
+}
+
+/* DEPTH reads at a time, each into a slot of its own; then look at all. */
+static int read_round(struct _test_data_device *self, unsigned int round)
+{
+	struct ptn_io io = { .op = PTN_READ, .id = self->id, .len = SLOT };
+	unsigned int i;
+
+	for (i = 0; i < DEPTH; i++) {
+		io.buf = i * SLOT;
+		io.dev = DISK_READ + (round + i) % DEPTH * 512;
+		ptn_prep(ptn_sqe(&self->ring), self->node, &io);
+	}
+	if (io_uring_submit(&self->ring) != DEPTH)
+		return -EIO;
+	for (i = 0; i < DEPTH; i++) {
+		int ret = ptn_wait(&self->ring, NULL);
+
+		if (ret != (int)SLOT)
+			return ret < 0 ? ret : -EMSGSIZE;
+	}
+	for (i = 0; i < DEPTH; i++)
+		if (!holds(self, self->buf, i * SLOT, SLOT,
+			   DISK_READ + (round + i) % DEPTH * 512))
+			return -EILSEQ;
+	return 0;
+}
+
+TEST_F_TIMEOUT(device, moves_under_load, 100)
+{
+	struct mover mover = {
+		.mock = self->mock, .buf = self->buf,
+		.placement = variant->placement,
+	};
+	unsigned int round;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, mover_run, &mover));
+	for (round = 0; round < 40; round++) {
+		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+		ASSERT_EQ(0, read_round(self, round));
+	}
+	__atomic_store_n(&mover.stop, 1, __ATOMIC_RELEASE);
+	pthread_join(mover.thread, NULL);
+	EXPECT_EQ(0, mover.error);
+	EXPECT_LT(1, mover.moves);
+	printf("# %u moves and evictions\n", mover.moves);
+}
+
+/* Each part of a long command may meet another generation. */
+TEST_F_TIMEOUT(device, moves_under_long_commands, 100)
+{
+	struct mover mover = {
+		.mock = self->mock, .buf = self->buf,
+		.placement = variant->placement,
+	};
+	unsigned int round;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, mover_run, &mover));
+	for (round = 0; round < 40; round++) {
+		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+		ASSERT_EQ((int)SIZE, ptn_read(&self->ring, self->node,
+					      self->id, 0, DISK_READ, SIZE));
+		ASSERT_TRUE(holds(self, self->buf, 0, SIZE, DISK_READ));
+	}
+	__atomic_store_n(&mover.stop, 1, __ATOMIC_RELEASE);
+	pthread_join(mover.thread, NULL);
+	EXPECT_EQ(0, mover.error);
+	EXPECT_LT(1, mover.moves);
+}
+
+/*
+ * 2, 4: the submitter does not run any more, with I/O in flight whose
+ * completions nobody takes. The exporter gets its memory all the same.
+ */
+TEST_F_TIMEOUT(device, submitter_is_stopped, 60)
+{
+	struct ptn_io io = { .op = PTN_READ, .dev = DISK_READ, .len = SLOT };
+	int status, round;
+	unsigned int i;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	io.id = self->id;
+	for (round = 0; round < 5; round++) {
+		pid_t child = fork();
+
+		ASSERT_LE(0, child);
+		if (!child) {
+			struct io_uring ring;
+
+			if (io_uring_queue_init(DEPTH, &ring,
+						IORING_SETUP_SINGLE_ISSUER |
+						IORING_SETUP_DEFER_TASKRUN))
+				_exit(1);
+			for (i = 0; i < DEPTH; i++) {
+				io.buf = i * SLOT;
+				ptn_prep(ptn_sqe(&ring), self->node, &io);
+			}
+			if (io_uring_submit(&ring) != DEPTH)
+				_exit(2);
+			raise(SIGSTOP);
+			for (i = 0; i < DEPTH; i++)
+				if (ptn_wait(&ring, NULL) != (int)SLOT)
+					_exit(3);
+			_exit(0);
+		}
+		ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
+		ASSERT_TRUE(WIFSTOPPED(status));
+		EXPECT_EQ(0, ptm_move(self->mock, self->buf,
+				      variant->placement, 0));
+		ASSERT_EQ(0, kill(child, SIGCONT));
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		ASSERT_TRUE(WIFEXITED(status));
+		EXPECT_EQ(0, WEXITSTATUS(status));
+	}
+}
+
+/* Killed while its I/O waits for the exporter: it dies, and all is as before. */
+TEST_F_TIMEOUT(device, submitter_is_killed, 60)
+{
+	struct ptn_io io = { .op = PTN_READ, .dev = DISK_READ, .len = SLOT };
+	int fence, status, round;
+	unsigned int i;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	io.id = self->id;
+	for (round = 0; round < 5; round++) {
+		pid_t child;
+
+		ASSERT_EQ(0, ptm_move(self->mock, self->buf,
+				      variant->placement, 0));
+		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+		fence = PENDING();
+		ASSERT_LT(0, fence);
+		child = fork();
+		ASSERT_LE(0, child);
+		if (!child) {
+			struct io_uring ring;
+
+			if (io_uring_queue_init(DEPTH, &ring, 0))
+				_exit(1);
+			for (i = 0; i < DEPTH; i++) {
+				io.buf = i * SLOT;
+				ptn_prep(ptn_sqe(&ring), self->node, &io);
+			}
+			io_uring_submit(&ring);
+			for (;;)
+				pause();
+		}
+		/* Some of it is with workers, some not yet submitted. */
+		ptm_sleep_ms(round * 10);
+		ASSERT_EQ(0, kill(child, SIGKILL));
+		ASSERT_EQ(child, waitpid(child, &status, 0));
+		EXPECT_TRUE(WIFSIGNALED(status));
+		ASSERT_EQ(0, SIGNAL(fence));
+		EXPECT_EQ((int)SLOT, ptn_read(&self->ring, self->node,
+					      self->id, 0, DISK_READ, SLOT));
+		EXPECT_TRUE(holds(self, self->buf, 0, SLOT, DISK_READ));
+	}
+}
+
+/* ---- places --------------------------------------------------------------------------- */
+
+/* The buffer goes to host memory and comes back. */
+TEST_F(device, follows_or_refuses)
+{
+	struct p2pbuf_nvme_bind_info info;
+	int strict;
+
+	if (variant->placement != P2PBUF_MOCK_BAR)
+		SKIP(return, "no BAR");
+	if (ptm_topology("swiotlb"))
+		SKIP(return, "host memory needs bounce buffers here");
+	ASSERT_EQ(0, bind_buffer(self, 0));
+	strict = ptn_bind(self->node, self->buf, self->disk.fd,
+			  P2PBUF_NVME_BIND_PEER_ONLY);
+	ASSERT_LT(0, strict);
+	EXPECT_EQ(4096, ptn_read(&self->ring, self->node, self->id, 0,
+				 DISK_READ, 4096));
+	EXPECT_EQ(4096, ptn_read(&self->ring, self->node, strict, 4096,
+				 DISK_READ, 4096));
+
+	ASSERT_EQ(0, ptm_move(self->mock, self->buf, P2PBUF_MOCK_PAGES, 0));
+	EXPECT_EQ(4096, ptn_read(&self->ring, self->node, self->id, 8192,
+				 DISK_READ, 4096));
+	EXPECT_EQ(-EREMOTEIO, ptn_read(&self->ring, self->node, strict, 0,
+				       DISK_READ, 4096));
+	EXPECT_EQ(-EREMOTEIO, ptn_bind(self->node, self->buf, self->disk.fd,
+				       0));
+
+	ASSERT_EQ(0, ptm_move(self->mock, self->buf, P2PBUF_MOCK_BAR, 0));
+	EXPECT_EQ(4096, ptn_read(&self->ring, self->node, strict, 12288,
+				 DISK_READ, 4096));
+	ASSERT_EQ(0, ptn_info(self->node, self->id, &info));
+	EXPECT_EQ(4096, info.bytes_peer);
+	EXPECT_EQ(4096, info.bytes_system);
+	EXPECT_TRUE(holds(self, self->buf, 0, 4096, DISK_READ));
+	EXPECT_TRUE(holds(self, self->buf, 4096, 4096, DISK_READ));
+	EXPECT_TRUE(holds(self, self->buf, 8192, 4096, DISK_READ));
+	EXPECT_TRUE(holds(self, self->buf, 12288, 4096, DISK_READ));
+	EXPECT_EQ(0, ptn_unbind(self->node, strict));
+}
+
+/* The mapping goes, too, when the exporter's device does. */
+TEST_F(device, exporter_is_unbound)
+{
+	if (variant->placement != P2PBUF_MOCK_BAR)
+		SKIP(return, "no BAR");
+	ASSERT_EQ(0, bind_buffer(self, 0));
+	EXPECT_EQ(4096, ptn_read(&self->ring, self->node, self->id, 0,
+				 DISK_READ, 4096));
+	ASSERT_EQ(0, ptm_unbind(self->bar.name));
+	EXPECT_EQ(-ENODEV, ptn_read(&self->ring, self->node, self->id, 0,
+				    DISK_READ, 4096));
+	EXPECT_EQ(0, BUFFER().live);
+	ASSERT_EQ(0, ptm_bind_to(self->bar.name, P2PBUF_MOCK_DRIVER));
+	EXPECT_EQ(-ENODEV, ptn_read(&self->ring, self->node, self->id, 0,
+				    DISK_READ, 4096));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * VRAM that is asked for more often than it is there: who is evicted, in what
+ * order, and that nobody loses a byte.
+ */
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "kselftest_harness.h"
+#include "p2pbuf_test_edu.h"
+#include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_region.h"
+
+#define MIB		(1ULL << 20)
+#define VRAM		P2PBUF_PLACEMENT_VRAM
+#define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
+
+static __u32 placement(int fd, __u32 handle)
+{
+	struct drm_p2pbuf_gem_info info;
+
+	return ptx_info(fd, handle, &info) ? 0 : info.placement;
+}
+
+FIXTURE(evict)
+{
+	int fd;
+	__u64 vram_size;
+};
+
+FIXTURE_SETUP(evict)
+{
+	struct drm_p2pbuf_device_info info;
+
+	self->fd = ptx_open(0);
+	if (self->fd < 0)
+		SKIP(return, "no render node of the exporter");
+	ASSERT_EQ(0, ptx_device_info(self->fd, &info));
+	if (info.vram_used)
+		SKIP(return, "somebody else uses VRAM");
+	self->vram_size = info.vram_size;
+}
+
+FIXTURE_TEARDOWN(evict)
+{
+	if (self->fd >= 0)
+		close(self->fd);
+}
+
+TEST_F(evict, oldest_first_and_nothing_lost)
+{
+	struct drm_p2pbuf_gem_create bo[6];
+	__u64 size = self->vram_size / 4;
+	struct drm_p2pbuf_gem_info info;
+	void *p[6];
+	int i;
+
+	/* Four fit. */
+	for (i = 0; i < 6; i++) {
+		ASSERT_EQ(0, ptx_create(self->fd, size, VRAM, 0, &bo[i]));
+		p[i] = ptx_mmap(self->fd, size, bo[i].mmap_offset);
+		ASSERT_NE(NULL, p[i]);
+		ptx_fill(p[i], size, i);
+	}
+	for (i = 0; i < 6; i++) {
+		ASSERT_EQ(0, ptx_info(self->fd, bo[i].handle, &info));
+		EXPECT_EQ(i < 2 ? SYSTEM : VRAM, info.placement);
+		EXPECT_EQ(i < 2 ? 1 : 0, info.evictions);
+		EXPECT_EQ(i < 2 ? 2 : 1, info.generation);
+	}
+	for (i = 0; i < 6; i++)
+		EXPECT_EQ(size, ptx_check(p[i], size, i));
+
+	/* Coming back evicts the one that is oldest now; asking is no use. */
+	ASSERT_EQ(0, ptx_move(self->fd, bo[0].handle, VRAM, 0));
+	EXPECT_EQ(SYSTEM, placement(self->fd, bo[2].handle));
+	EXPECT_EQ(VRAM, placement(self->fd, bo[3].handle));
+	for (i = 0; i < 6; i++) {
+		EXPECT_EQ(size, ptx_check(p[i], size, i));
+		munmap(p[i], size);
+	}
+}
+
+TEST_F(evict, vram_only_is_not_evicted)
+{
+	struct drm_p2pbuf_gem_create fixed, bo;
+	void *p;
+
+	ASSERT_EQ(0, ptx_create(self->fd, self->vram_size / 2, VRAM,
+				P2PBUF_CREATE_VRAM_ONLY, &fixed));
+	p = ptx_mmap(self->fd, self->vram_size / 2, fixed.mmap_offset);
+	ASSERT_NE(NULL, p);
+	ptx_fill(p, self->vram_size / 2, 3);
+	EXPECT_EQ(-ENOSPC, ptx_create(self->fd, self->vram_size / 2 + 4096,
+				      VRAM, 0, &bo));
+	EXPECT_EQ(-ENOSPC, ptx_create(self->fd, self->vram_size / 2 + 4096,
+				      VRAM, P2PBUF_CREATE_VRAM_ONLY, &bo));
+	ASSERT_EQ(0, ptx_create(self->fd, self->vram_size / 2, VRAM, 0, &bo));
+	EXPECT_EQ(-ENOSPC, ptx_create(self->fd, self->vram_size, VRAM, 0,
+				      &fixed));
+	EXPECT_EQ(self->vram_size / 2, ptx_check(p, self->vram_size / 2, 3));
+	munmap(p, self->vram_size / 2);
+}
+
+/* What does not get in stays where it is, with its bytes. */
+TEST_F(evict, no_space_changes_nothing)
+{
+	struct drm_p2pbuf_gem_create fixed, bo;
+	__u64 size = self->vram_size / 2 + 4096;
+	struct drm_p2pbuf_gem_info info;
+	void *p;
+
+	ASSERT_EQ(0, ptx_create(self->fd, self->vram_size / 2, VRAM,
+				P2PBUF_CREATE_VRAM_ONLY, &fixed));
+	ASSERT_EQ(0, ptx_create(self->fd, size, SYSTEM, 0, &bo));
+	p = ptx_mmap(self->fd, size, bo.mmap_offset);
+	ASSERT_NE(NULL, p);
+	ptx_fill(p, size, 4);
+	EXPECT_EQ(-ENOSPC, ptx_move(self->fd, bo.handle, VRAM, 0));
+	ASSERT_EQ(0, ptx_info(self->fd, bo.handle, &info));
+	EXPECT_EQ(SYSTEM, info.placement);
+	EXPECT_EQ(1, info.generation);
+	EXPECT_EQ(size, ptx_check(p, size, 4));
+	ASSERT_EQ(0, ptx_close(self->fd, fixed.handle));
+	EXPECT_EQ(0, ptx_move(self->fd, bo.handle, VRAM, 0));
+	EXPECT_EQ(size, ptx_check(p, size, 4));
+	munmap(p, size);
+}
+
+/*
+ * An object of @size in VRAM that is being moved out, but its importer's fence
+ * takes its time: while that lasts its lock is held.
+ */
+struct slow_leaver {
+	struct drm_p2pbuf_gem_create bo;
+	int fd;
+	int edu;
+	int dmabuf;
+	int error;
+	pthread_t thread;
+};
+
+static void *slow_leave(void *arg)
+{
+	struct slow_leaver *s = arg;
+
+	s->error = ptx_move(s->fd, s->bo.handle, SYSTEM, 0);
+	return NULL;
+}
+
+/* 0 when it is under way; -EREMOTEIO when no importer can reach the BAR. */
+static int slow_leaver_start(struct slow_leaver *s, int fd, __u64 size)
+{
+	struct p2pbuf_edu_stat stat;
+	__u32 p2p;
+	int id;
+
+	s->fd = fd;
+	s->dmabuf = -1;
+	s->edu = pte_open();
+	if (s->edu < 0)
+		return s->edu;
+	if (ptx_create(fd, size, VRAM, 0, &s->bo))
+		return -ENOSPC;
+	s->dmabuf = ptx_export(fd, s->bo.handle, true);
+	id = pte_attach(s->edu, s->dmabuf, P2PBUF_EDU_GOOD, &p2p);
+	if (id < 0)
+		return id;
+	if (!p2p)
+		return -EREMOTEIO;
+	if (pte_map(s->edu, id, NULL) || pte_fence(s->edu, id, 1500) ||
+	    pthread_create(&s->thread, NULL, slow_leave, s))
+		return -EIO;
+
+	/* It has the lock when the importer has been told. */
+	do {
+		if (pte_stat(s->edu, id, &stat))
+			return -EIO;
+	} while (!stat.invalidations);
+	return 0;
+}
+
+static void slow_leaver_end(struct slow_leaver *s)
+{
+	if (s->dmabuf >= 0)
+		close(s->dmabuf);
+	if (s->edu >= 0)
+		close(s->edu);
+}
+
+/*
+ * The only victim is locked just now. It is waited for: that is better than
+ * to say that there is no space when there will be.
+ */
+TEST_F(evict, locked_victim_is_waited_for)
+{
+	struct drm_p2pbuf_gem_create bo;
+	struct slow_leaver slow = {};
+	int ret;
+
+	ret = slow_leaver_start(&slow, self->fd, self->vram_size);
+	if (ret == -ENODEV || ret == -EREMOTEIO) {
+		slow_leaver_end(&slow);
+		SKIP(return, "no device that can reach the BAR");
+	}
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(0, ptx_create(self->fd, self->vram_size, VRAM, 0, &bo));
+	EXPECT_EQ(VRAM, placement(self->fd, bo.handle));
+	pthread_join(slow.thread, NULL);
+	EXPECT_EQ(0, slow.error);
+	slow_leaver_end(&slow);
+}
+
+#define CROWD		4
+#define ROUNDS		8
+
+struct member {
+	__u64 size;
+	unsigned int number;
+	int error;
+	__u64 wrong;
+	unsigned int evictions;
+};
+
+/* A program of its own: two objects, always wants both in VRAM. */
+static void *crowd_member(void *arg)
+{
+	struct member *m = arg;
+	struct drm_p2pbuf_gem_create bo[2];
+	struct drm_p2pbuf_gem_info info;
+	void *p[2] = {};
+	int fd, i, round, k;
+
+	fd = ptx_open(0);
+	if (fd < 0) {
+		m->error = fd;
+		return NULL;
+	}
+	for (i = 0; i < 2; i++) {
+		m->error = ptx_create(fd, m->size, VRAM, 0, &bo[i]);
+		if (m->error)
+			goto out;
+		p[i] = ptx_mmap(fd, m->size, bo[i].mmap_offset);
+		ptx_fill(p[i], m->size, m->number * 2 + i);
+	}
+	for (round = 0; round < ROUNDS && !m->error; round++) {
+		k = round & 1;
+		m->error = ptx_move(fd, bo[k].handle, VRAM, 0);
+		if (ptx_check(p[k], m->size, m->number * 2 + k) != m->size)
+			m->wrong++;
+	}
+	for (i = 0; i < 2; i++)
+		if (!ptx_info(fd, bo[i].handle, &info))
+			m->evictions += info.evictions;
+out:
+	for (i = 0; i < 2; i++)
+		if (p[i])
+			munmap(p[i], m->size);
+	close(fd);
+	return NULL;
+}
+
+/*
+ * All want more than there is, at the same time, and everything can be
+ * evicted: nobody may be told that there is no space.
+ */
+TEST_F_TIMEOUT(evict, crowd, 120)
+{
+	struct member members[CROWD] = {};
+	struct drm_p2pbuf_device_info info;
+	unsigned int evictions = 0;
+	pthread_t threads[CROWD];
+	int i;
+
+	for (i = 0; i < CROWD; i++) {
+		/* Together twice what is there; each alone fits. */
+		members[i].size = self->vram_size / CROWD & ~4095ULL;
+		members[i].number = i;
+		ASSERT_EQ(0, pthread_create(&threads[i], NULL, crowd_member,
+					    &members[i]));
+	}
+	for (i = 0; i < CROWD; i++) {
+		pthread_join(threads[i], NULL);
+		EXPECT_EQ(0, members[i].error);
+		EXPECT_EQ(0, members[i].wrong);
+		evictions += members[i].evictions;
+	}
+	EXPECT_LT(0, evictions);
+	ASSERT_EQ(0, ptx_device_info(self->fd, &info));
+	EXPECT_EQ(0, info.vram_used);
+}
+
+/*
+ * The limit of one file, on a region that is bound again with another limit.
+ */
+FIXTURE(limit)
+{
+	struct ptr_region region;
+	int fd;
+	__u64 limit;
+};
+
+FIXTURE_SETUP(limit)
+{
+	struct drm_p2pbuf_device_info info;
+
+	self->fd = -1;
+	if (ptr_find(0, &self->region))
+		SKIP(return, "no render node of the exporter");
+	ASSERT_EQ(0, ptr_param("resident_limit_percent", "25"));
+	ASSERT_EQ(0, ptr_rebind(&self->region));
+	self->fd = ptr_open(&self->region);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ptx_device_info(self->fd, &info));
+	self->limit = info.resident_limit;
+	ASSERT_EQ(info.vram_size / 4, self->limit);
+}
+
+FIXTURE_TEARDOWN(limit)
+{
+	if (self->fd < 0)
+		return;
+	close(self->fd);
+	ptr_param("resident_limit_percent", "100");
+	ptr_rebind(&self->region);
+}
+
+TEST_F(limit, own_oldest_gives_way)
+{
+	__u64 size = self->limit / 4 & ~4095ULL;
+	struct drm_p2pbuf_device_info info;
+	struct drm_p2pbuf_gem_create bo[6], theirs;
+	int other = ptr_open(&self->region);
+	void *p[6];
+	int i;
+
+	/* Somebody else's object is older, and safe. */
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, ptx_create(other, size, VRAM, 0, &theirs));
+
+	for (i = 0; i < 6; i++) {
+		ASSERT_EQ(0, ptx_create(self->fd, size, VRAM, 0, &bo[i]));
+		p[i] = ptx_mmap(self->fd, size, bo[i].mmap_offset);
+		ASSERT_NE(NULL, p[i]);
+		ptx_fill(p[i], size, i);
+		ASSERT_EQ(0, ptx_device_info(self->fd, &info));
+		EXPECT_GE(self->limit, info.resident_used);
+	}
+	for (i = 0; i < 6; i++) {
+		EXPECT_EQ(i < 2 ? SYSTEM : VRAM,
+			  placement(self->fd, bo[i].handle));
+		EXPECT_EQ(size, ptx_check(p[i], size, i));
+	}
+	EXPECT_EQ(VRAM, placement(other, theirs.handle));
+
+	/* Moving one back is charged, too. */
+	ASSERT_EQ(0, ptx_move(self->fd, bo[0].handle, VRAM, 0));
+	EXPECT_EQ(SYSTEM, placement(self->fd, bo[2].handle));
+	/* Leaving is not. */
+	ASSERT_EQ(0, ptx_move(self->fd, bo[0].handle, SYSTEM, 0));
+	ASSERT_EQ(0, ptx_device_info(self->fd, &info));
+	EXPECT_EQ(3 * size, info.resident_used);
+	for (i = 0; i < 6; i++) {
+		EXPECT_EQ(size, ptx_check(p[i], size, i));
+		munmap(p[i], size);
+	}
+	close(other);
+}
+
+TEST_F(limit, locked_victim_is_waited_for)
+{
+	struct drm_p2pbuf_gem_create bo;
+	struct slow_leaver slow = {};
+	int ret;
+
+	ret = slow_leaver_start(&slow, self->fd, self->limit);
+	if (ret == -ENODEV || ret == -EREMOTEIO) {
+		slow_leaver_end(&slow);
+		SKIP(return, "no device that can reach the BAR");
+	}
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &bo));
+	EXPECT_EQ(VRAM, placement(self->fd, bo.handle));
+	pthread_join(slow.thread, NULL);
+	EXPECT_EQ(0, slow.error);
+	slow_leaver_end(&slow);
+}
+
+TEST_F(limit, too_big_is_edquot)
+{
+	struct drm_p2pbuf_gem_create small, bo;
+
+	ASSERT_EQ(0, ptx_create(self->fd, 4096, VRAM, 0, &small));
+	EXPECT_EQ(-EDQUOT, ptx_create(self->fd, self->limit + 4096, VRAM, 0,
+				      &bo));
+	/* In vain nothing was evicted. */
+	EXPECT_EQ(VRAM, placement(self->fd, small.handle));
+	ASSERT_EQ(0, ptx_create(self->fd, self->limit + 4096, SYSTEM, 0,
+				&bo));
+	EXPECT_EQ(-EDQUOT, ptx_move(self->fd, bo.handle, VRAM, 0));
+	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	EXPECT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &bo));
+	EXPECT_EQ(SYSTEM, placement(self->fd, small.handle));
+}
+
+TEST_F(limit, what_cannot_move_is_edquot)
+{
+	struct drm_p2pbuf_gem_create fixed, bo;
+
+	ASSERT_EQ(0, ptx_create(self->fd, self->limit / 2 & ~4095ULL, VRAM,
+				P2PBUF_CREATE_VRAM_ONLY, &fixed));
+	EXPECT_EQ(-EDQUOT, ptx_create(self->fd, self->limit, VRAM, 0, &bo));
+	ASSERT_EQ(0, ptx_close(self->fd, fixed.handle));
+	EXPECT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &bo));
+}
+
+TEST_HARNESS_MAIN

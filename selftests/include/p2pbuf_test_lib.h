@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* For tests of the library: foreign buffers, and what a call left behind. */
+#ifndef P2PBUF_TEST_LIB_H
+#define P2PBUF_TEST_LIB_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <linux/udmabuf.h>
+
+#include <p2pbuf.h>
+
+/* A dma-buf of host memory, from an exporter that is none of ours; -errno. */
+static inline int ptl_host_dmabuf(size_t size)
+{
+	struct udmabuf_create args = { .size = size };
+	int memfd, dev, fd = -1, err;
+
+	memfd = memfd_create("p2pbuf-test", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	if (memfd < 0)
+		return -errno;
+	dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	if (dev < 0 || ftruncate(memfd, size) < 0 ||
+	    fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
+		goto out;
+	args.memfd = memfd;
+	args.flags = UDMABUF_FLAGS_CLOEXEC;
+	fd = ioctl(dev, UDMABUF_CREATE, &args);
+out:
+	err = fd < 0 ? -errno : fd;
+	if (dev >= 0)
+		close(dev);
+	close(memfd);
+	return err;
+}
+
+/* Open descriptors of this process. */
+static inline int ptl_count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	int n = 0;
+
+	if (!dir)
+		return -errno;
+	while (readdir(dir))
+		n++;
+	closedir(dir);
+	/* Less ".", ".." and the directory itself. */
+	return n - 3;
+}
+
+/* Those of them that execve() would pass on. */
+static inline int ptl_count_inherited(void)
+{
+	int fd, n = 0, flags;
+
+	for (fd = 0; fd < 1024; fd++) {
+		flags = fcntl(fd, F_GETFD);
+		n += flags >= 0 && !(flags & FD_CLOEXEC);
+	}
+	return n;
+}
+
+/* A reason is one sentence: some words, one line, terminated. */
+static inline bool ptl_is_sentence(const struct p2pbuf_error *error)
+{
+	size_t len = strnlen(error->text, sizeof(error->text));
+
+	return len > 8 && len < sizeof(error->text) &&
+	       !strchr(error->text, '\n') && strchr(error->text, ' ');
+}
+
+#endif /* P2PBUF_TEST_LIB_H */
