@@ -17,8 +17,10 @@
  * mapping makes the object move; dma-buf says importers must cope.
  */
 #include <linux/dma-buf.h>
+#include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
+#include <linux/iommu.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -201,6 +203,23 @@ static bool p2pbuf_sgt_is_addressable(struct device *dev, struct sg_table *sgt)
 }
 
 /*
+ * Through the host bridge without an IOMMU the DMA API does compare, but it
+ * warns, and whoever attaches such a device must not be able to make a kernel
+ * warn. The path is not known to modules: a device behind the same switch is
+ * asked for as many address bits, though its bus addresses may be shorter.
+ */
+static bool p2pbuf_range_is_addressable(struct device *dev,
+					const struct phys_vec *range)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain && domain->type != IOMMU_DOMAIN_IDENTITY)
+		return true;
+	return phys_to_dma_unencrypted(dev, range->paddr) + range->len - 1 <=
+	       p2pbuf_dma_limit(dev);
+}
+
+/*
  * -ERANGE when the device can reach the BAR but has too few address bits.
  * Inside drm_dev_enter(): the provider goes with the driver.
  */
@@ -219,13 +238,14 @@ p2pbuf_dmabuf_map_vram(struct p2pbuf_object *obj,
 	};
 	struct sg_table *sgt;
 
+	if (!p2pbuf_range_is_addressable(attach->dev, &range))
+		return ERR_PTR(-ERANGE);
+
 	sgt = dma_buf_phys_vec_to_sgt(attach,
 				      p2pbuf_object_region(obj)->provider,
 				      &range, 1, range.len, dir);
-	/* Through the host bridge without an IOMMU the DMA API does compare. */
 	if (IS_ERR(sgt))
-		return range.paddr + range.len - 1 >
-		       p2pbuf_dma_limit(attach->dev) ? ERR_PTR(-ERANGE) : sgt;
+		return sgt;
 
 	if (!p2pbuf_sgt_is_addressable(attach->dev, sgt)) {
 		p2pbuf_compat_sgt_free(attach, sgt, dir);
