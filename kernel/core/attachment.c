@@ -263,7 +263,8 @@ EXPORT_SYMBOL_GPL(p2pbuf_attachment_map);
  * For an importer whose tables must cover more than before: I/O in flight
  * ends first, then ops->fill() runs again.
  *
- * Context and return: as p2pbuf_attachment_map().
+ * Context: as p2pbuf_attachment_map().
+ * Return: as p2pbuf_attachment_map().
  */
 int p2pbuf_attachment_remap(struct p2pbuf_attachment *att)
 {

@@ -74,6 +74,7 @@ struct p2pbuf_mapping {
 	struct sg_table *sgt;
 	struct dma_fence *fence;
 	bool system;
+	/* private: the way to the end, see mapping.c */
 	struct work_struct poll_work;
 	struct work_struct unmap_work;
 	struct delayed_work settle_work;
@@ -198,6 +199,8 @@ void p2pbuf_mapping_flush(struct p2pbuf_mapping *m);
 /**
  * p2pbuf_attachment_is_revoked - has the device gone away?
  * @att: the attachment
+ *
+ * Return: true once p2pbuf_attachment_revoke() has begun; it stays true.
  */
 static inline bool p2pbuf_attachment_is_revoked(struct p2pbuf_attachment *att)
 {

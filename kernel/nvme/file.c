@@ -157,8 +157,7 @@ static int file_bind_info(struct ioctl_call *call)
 	return ioctl_reply(call);
 }
 
-#define IOCTL_ENTRY(_cmd, _type, _fn)					\
-	[_IOC_NR(_cmd)] = {						\
+#define IOCTL_ENTRY(_cmd, _type, _fn) {					\
 		.min_size = _IOC_SIZE(_cmd),				\
 		.size = sizeof(struct _type),				\
 		.fn = _fn,						\
@@ -166,10 +165,14 @@ static int file_bind_info(struct ioctl_call *call)
 
 /* The numbers in the uapi header encode the sizes of the first version. */
 static const struct ioctl_entry ioctl_table[] = {
-	IOCTL_ENTRY(P2PBUF_NVME_BIND, p2pbuf_nvme_bind, file_bind),
-	IOCTL_ENTRY(P2PBUF_NVME_UNBIND, p2pbuf_nvme_unbind, file_unbind),
-	IOCTL_ENTRY(P2PBUF_NVME_BIND_INFO, p2pbuf_nvme_bind_info,
-		    file_bind_info),
+	[_IOC_NR(P2PBUF_NVME_BIND)] =
+		IOCTL_ENTRY(P2PBUF_NVME_BIND, p2pbuf_nvme_bind, file_bind),
+	[_IOC_NR(P2PBUF_NVME_UNBIND)] =
+		IOCTL_ENTRY(P2PBUF_NVME_UNBIND, p2pbuf_nvme_unbind,
+			    file_unbind),
+	[_IOC_NR(P2PBUF_NVME_BIND_INFO)] =
+		IOCTL_ENTRY(P2PBUF_NVME_BIND_INFO, p2pbuf_nvme_bind_info,
+			    file_bind_info),
 };
 
 static long file_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)

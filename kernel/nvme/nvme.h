@@ -36,7 +36,7 @@
 
 /* The driver's page size, NVME_CTRL_PAGE_SIZE of drivers/nvme/host/nvme.h */
 #define NVME_PAGE_SHIFT		12
-#define NVME_PAGE_BYTES		(1U << NVME_PAGE_SHIFT)
+#define NVME_PAGE_BYTES		BIT(NVME_PAGE_SHIFT)
 #define NVME_PAGE_OFFSET(x)	((u32)(x) & (NVME_PAGE_BYTES - 1))
 
 #define NVME_MAX_BINDINGS	4096	/* of an open file; a power of two */
@@ -266,6 +266,7 @@ struct p2pbuf_nvme_import {
 	u64 charged;
 	struct user_struct *user;
 	struct list_head bindings;
+	/* Guards @bindings; a leaf, on the way to fences. */
 	struct mutex poll_lock;
 	struct list_head node;
 };
@@ -366,6 +367,7 @@ static inline void p2pbuf_nvme_binding_put(struct p2pbuf_nvme_binding *b)
  *	the I/O path
  */
 struct p2pbuf_nvme_file {
+	/* Outside the attachment's lock and the resv. */
 	struct mutex lock;
 	struct list_head imports;
 	u32 last_id;

@@ -33,6 +33,7 @@
 
 /**
  * struct scratch - what the device writes to
+ * @dev: the drive
  * @va: pages: PRP list, metadata, then the data
  * @dma: of @va
  * @pages: of data: the block and one page more
