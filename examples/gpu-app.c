@@ -37,6 +37,7 @@ static struct {
 	unsigned int moves;
 } opt = {
 	.socket = "/tmp/p2pbuf-demo",
+	.device = "",
 	.size = 64 << 20,
 	.from = 0,
 	.to = 64 << 20,
@@ -369,7 +370,7 @@ int main(int argc, char **argv)
 		else
 			return usage(argv[0]);
 	}
-	if (!opt.device || !opt.size || optind != argc)
+	if (!*opt.device || !opt.size || optind != argc)
 		return usage(argv[0]);
 
 	/* Before anything is opened: the mover gets the buffer and no more. */

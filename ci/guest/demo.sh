@@ -18,6 +18,12 @@ echo "demo: 64 MiB of random bytes to the beginning of $disk"
 dd if=/dev/urandom of="$disk" bs=1M count=64 conv=fsync 2>/dev/null ||
 	{ echo "demo: FAIL cannot write $disk"; exit 1; }
 
+# what a newcomer reads first works, and says so
+echo 'demo: the first program, examples/nvme-to-vram:'
+said=$(/examples/nvme-to-vram "$disk" 2>&1) ||
+	{ echo "demo: FAIL nvme-to-vram: $said"; exit 1; }
+echo "$said" | sed 's/^/  /'
+
 # small requests: more of them meet a move
 /examples/storage-app --device "$disk" --block 65536 &
 storage=$!
