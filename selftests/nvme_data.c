@@ -306,7 +306,7 @@ TEST_F(data, force_unit_access)
 	unsigned int parts, writes, fua;
 	__u64 len = io.len;
 
-	parts = len / rig->bind.max_io;
+	parts = (len + rig->bind.max_io - 1) / rig->bind.max_io;
 	for (io.flags = 0; io.flags <= P2PBUF_NVME_FUA;
 	     io.flags += P2PBUF_NVME_FUA) {
 		ptn_fill(rig->buffer.map, len, 77 + io.flags, 0);
