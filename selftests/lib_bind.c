@@ -37,6 +37,7 @@ FIXTURE(bind)
 	int inherited;
 	unsigned char *bytes;
 	unsigned char *disk_bytes;
+	const char *drive;
 	int disk;
 	int fds;
 };
@@ -45,6 +46,7 @@ FIXTURE_SETUP(bind)
 {
 	const char *disk = getenv("P2PBUF_NVME_MAIN");
 
+	self->drive = disk;
 	self->error.size = sizeof(self->error);
 	self->info.size = sizeof(self->info);
 	self->opts.size = sizeof(self->opts);
@@ -145,6 +147,7 @@ static void fill(unsigned char *bytes, unsigned int seed)
 
 TEST_F(bind, path_is_named)
 {
+	const char *drive;
 	int ret = BIND();
 
 	if (!strcmp(self->expect, "refused")) {
@@ -161,9 +164,9 @@ TEST_F(bind, path_is_named)
 	/* The sentence names both devices. */
 	TH_LOG("%s", self->bound.why);
 	EXPECT_NE(NULL, strstr(self->bound.why, self->info.device));
-	if (getenv("P2PBUF_NVME_MAIN_PCI"))
-		EXPECT_NE(NULL, strstr(self->bound.why,
-				       getenv("P2PBUF_NVME_MAIN_PCI")));
+	drive = getenv("P2PBUF_NVME_MAIN_PCI");
+	if (drive)
+		EXPECT_NE(NULL, strstr(self->bound.why, drive));
 	EXPECT_STREQ("nvme", self->bound.backend);
 	EXPECT_EQ(P2PBUF_READ | P2PBUF_WRITE, self->bound.rights);
 	EXPECT_EQ(SIZE, self->bound.length);
@@ -465,7 +468,7 @@ TEST_F(bind, prep_leaves_the_rest)
 
 TEST_F(bind, rights)
 {
-	int disk = open(getenv("P2PBUF_NVME_MAIN"), O_RDONLY | O_CLOEXEC);
+	int disk = open(self->drive, O_RDONLY | O_CLOEXEC);
 
 	if (!strcmp(self->expect, "refused"))
 		self->opts.flags = P2PBUF_ALLOW_SYSTEM;

@@ -501,12 +501,13 @@ FIXTURE_SETUP(stranger)
 	if (self->dmabuf < 0)
 		SKIP(return, "no udmabuf: %s", strerror(-self->dmabuf));
 	self->listener = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+	ASSERT_LE(0, self->listener);
 	ASSERT_EQ(0, bind(self->listener, (struct sockaddr *)&addr, len));
 	ASSERT_EQ(0, listen(self->listener, 1));
 	self->pid = fork();
 	if (!self->pid) {
 		sock = socket(AF_UNIX, SOCK_SEQPACKET, 0);
-		if (setgid(NOBODY) || setuid(NOBODY) ||
+		if (sock < 0 || setgid(NOBODY) || setuid(NOBODY) ||
 		    connect(sock, (struct sockaddr *)&addr, len) ||
 		    send_raw(sock, &good, 128, self->dmabuf, 1) != 128)
 			_exit(1);

@@ -8,7 +8,8 @@
 
 #include "internal.h"
 
-int p2pbuf_fail(struct p2pbuf_error *error, int code, const char *fmt, ...)
+void p2pbuf_error_set(struct p2pbuf_error *error, int code,
+		      const char *fmt, ...)
 {
 	const size_t head = offsetof(struct p2pbuf_error, text);
 	size_t room;
@@ -16,7 +17,7 @@ int p2pbuf_fail(struct p2pbuf_error *error, int code, const char *fmt, ...)
 
 	/* An error struct without room for text could not say anything. */
 	if (!error || error->size <= head)
-		return -code;
+		return;
 
 	room = error->size - head;
 	if (room > sizeof(error->text))
@@ -25,8 +26,6 @@ int p2pbuf_fail(struct p2pbuf_error *error, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(error->text, room, fmt, ap);
 	va_end(ap);
-
-	return -code;
 }
 
 /* One meaning per errno, as the uapi headers' tables have it. */

@@ -26,12 +26,21 @@
 
 /* ---- error.c ---- */
 
-/*
- * Stores the reason and returns -@code, so that a refusal is one statement.
- * @error may be NULL.
- */
 __attribute__((format(printf, 3, 4)))
-int p2pbuf_fail(struct p2pbuf_error *error, int code, const char *fmt, ...);
+void p2pbuf_error_set(struct p2pbuf_error *error, int code,
+		      const char *fmt, ...);
+
+/*
+ * Stores the reason and returns -@_code, so that a refusal is one statement.
+ * @_error may be NULL. A macro, for a compiler to see that it is no success.
+ */
+#define p2pbuf_fail(_error, _code, ...)					\
+({									\
+	int __code = (_code);						\
+									\
+	p2pbuf_error_set(_error, __code, __VA_ARGS__);			\
+	-__code;							\
+})
 
 /* ---- struct.c ---- */
 

@@ -242,7 +242,7 @@ static int verify(struct copy *copy, struct side *side, uint64_t at,
 	}
 	p2pbuf_sync_begin(copy->buf, P2PBUF_READ);
 	/* Pieces first: VRAM is slow to read byte by byte. */
-	for (part = 0; i < length; i += part) {
+	for (; i < length; i += part) {
 		part = length - i < COMPARE ? length - i : COMPARE;
 		if (memcmp(copy->vram + i, copy->scratch + i, part))
 			break;
