@@ -465,6 +465,16 @@ struct trouble_thread {
 	pthread_t thread;
 };
 
+/* What it looked like when something went wrong. */
+static void tell(struct ptc *c, unsigned int what, int error)
+{
+	struct p2pbuf_mock_buffer_info b = ptm_info(c->mock, c->buf);
+
+	printf("# trouble %u: %s; live %u, stale %u, fences %u, kernel fences %u, locked %u\n",
+	       what, strerror(-error), b.live, b.stale, b.fences,
+	       b.kernel_fences, b.locked);
+}
+
 static void *trouble_run(void *arg)
 {
 	struct trouble_thread *t = arg;
@@ -474,8 +484,7 @@ static void *trouble_run(void *arg)
 
 		t->error = trouble(t->c, what);
 		if (t->error)
-			printf("# trouble %u: %s\n", what % 10,
-			       strerror(-t->error));
+			tell(t->c, what % 10, t->error);
 	}
 	return NULL;
 }

@@ -200,6 +200,7 @@ struct mock_seg {
  * @sgt: what the importer gets
  * @node: on buffer->maps
  * @place: what it maps
+ * @epoch: of the buffer when it was made
  * @nr: segments
  * @seg: what each came from; there is room for more
  */
@@ -207,6 +208,7 @@ struct mock_map {
 	struct sg_table sgt;
 	struct list_head node;
 	struct mock_place *place;
+	u64 epoch;
 	u32 nr;
 	struct mock_seg seg[];
 };
@@ -224,6 +226,10 @@ struct mock_map {
  * @maps: mappings that exist
  * @nr_stale: how many of them are of a place that was left or taken back; may
  *	be read without the resv
+ * @epoch: counts moves and revokes
+ * @oldest: a move or revoke waits until this, the epoch of the oldest mapping
+ *	at least, is its own; may be read without the resv. That no mapping is
+ *	stale is only true for a moment where many move at a time.
  * @shape: of mappings to come
  * @err: what mapping fails with after a revoke, or 0
  * @info: counters; all but the attach ones under the resv
@@ -250,6 +256,8 @@ struct mock_buffer {
 	u32 nr_graves;
 	struct list_head maps;
 	u32 nr_stale;
+	u64 epoch;
+	u64 oldest;
 	enum p2pbuf_mock_shape shape;
 	int err;
 	struct p2pbuf_mock_buffer_info info;
@@ -270,6 +278,7 @@ struct dma_buf *mock_buffer_get(int fd);
 int mock_buffer_create(struct p2pbuf_mock_create *arg);
 int mock_buffer_move(struct p2pbuf_mock_move *arg);
 int mock_buffer_relocate_locked(struct mock_buffer *buf, u32 wait_ms);
+void mock_buffer_take_back_locked(struct mock_buffer *buf, int err);
 int mock_buffer_revoke(struct p2pbuf_mock_move *arg);
 void mock_buffer_invalidate_locked(struct mock_buffer *buf);
 int mock_buffer_info(struct p2pbuf_mock_buffer_info *arg);

@@ -87,13 +87,17 @@ static void mock_op_unpin(struct dma_buf_attachment *attach)
 static void mock_count_stale(struct mock_buffer *buf)
 {
 	struct mock_map *map;
+	u64 oldest = buf->epoch;
 	u32 stale = 0;
 
 	dma_resv_assert_held(buf->dmabuf->resv);
 
-	list_for_each_entry(map, &buf->maps, node)
+	list_for_each_entry(map, &buf->maps, node) {
 		stale += buf->err || map->place != buf->place;
+		oldest = min(oldest, map->epoch);
+	}
 	WRITE_ONCE(buf->nr_stale, stale);
+	WRITE_ONCE(buf->oldest, oldest);
 	wake_up_all(&buf->wait);
 }
 
@@ -109,8 +113,10 @@ static struct mock_map *mock_map_locked(struct mock_buffer *buf,
 	if (buf->place->mdev && READ_ONCE(buf->place->mdev->leaving))
 		return ERR_PTR(-ENOLINK);
 	map = mock_map_create(buf, attach->dev);
-	if (!IS_ERR(map))
+	if (!IS_ERR(map)) {
+		map->epoch = buf->epoch;
 		list_add_tail(&map->node, &buf->maps);
+	}
 	return map;
 }
 
@@ -353,6 +359,7 @@ static struct mock_place *mock_settle_locked(struct mock_buffer *buf,
 
 	buf->place = place;
 	buf->info.generation++;
+	buf->epoch++;
 	mock_count_stale(buf);
 	return old;
 }
@@ -406,9 +413,9 @@ int mock_buffer_relocate_locked(struct mock_buffer *buf, u32 wait_ms)
 	return ret;
 }
 
-/* Takes over @place, like all ways to move. */
+/* Takes over @place, like all ways to move. @epoch begins with it. */
 static int mock_move_waiting(struct mock_buffer *buf, struct mock_place *place,
-			     struct p2pbuf_mock_move *arg)
+			     struct p2pbuf_mock_move *arg, u64 *epoch)
 {
 	struct dma_resv *resv = buf->dmabuf->resv;
 	struct dma_fence *fence;
@@ -425,6 +432,7 @@ static int mock_move_waiting(struct mock_buffer *buf, struct mock_place *place,
 	/* The slot is ours, whatever importers did meanwhile. */
 	if (!ret && arg->flags & P2PBUF_MOCK_RESERVE_FIRST)
 		dma_resv_add_fence(resv, fence, DMA_RESV_USAGE_KERNEL);
+	*epoch = buf->epoch;
 	dma_resv_unlock(resv);
 	dma_fence_signal(fence);
 	dma_fence_put(fence);
@@ -479,7 +487,7 @@ static int mock_move_finish(struct mock_buffer *buf, struct mock_place *old,
 
 static int mock_move_pipelined(struct mock_buffer *buf,
 			       struct mock_place *place,
-			       struct p2pbuf_mock_move *arg)
+			       struct p2pbuf_mock_move *arg, u64 *epoch)
 {
 	struct dma_resv *resv = buf->dmabuf->resv;
 	struct dma_fence *fence, **fences;
@@ -502,6 +510,7 @@ static int mock_move_pipelined(struct mock_buffer *buf,
 	dma_resv_add_fence(resv, fence, DMA_RESV_USAGE_KERNEL);
 	mock_place_get(place);
 	old = mock_settle_locked(buf, place);
+	*epoch = buf->epoch;
 	dma_resv_unlock(resv);
 
 	ret = mock_move_finish(buf, old, place, fences, nr, fence, arg);
@@ -517,17 +526,22 @@ put_place:
 	return ret;
 }
 
-/* Without the resv, after a move or revoke: wait for unmaps. */
-static void mock_wait_unmapped(struct mock_buffer *buf,
+/* Without the resv: wait until what was mapped before @epoch is unmapped. */
+static bool mock_wait_epoch(struct mock_buffer *buf, u64 epoch, u32 ms)
+{
+	return wait_event_timeout(buf->wait, READ_ONCE(buf->oldest) >= epoch,
+				  msecs_to_jiffies(ms));
+}
+
+/* After a move or revoke that began @epoch. */
+static void mock_wait_unmapped(struct mock_buffer *buf, u64 epoch,
 			       struct p2pbuf_mock_move *arg)
 {
 	ktime_t start = ktime_get();
 
 	arg->stale = 0;
-	/* That none was left counts, if only for a moment: others move too. */
-	if (!wait_event_timeout(buf->wait, !READ_ONCE(buf->nr_stale),
-				msecs_to_jiffies(arg->unmap_ms)))
-		arg->stale = READ_ONCE(buf->nr_stale);
+	if (!mock_wait_epoch(buf, epoch, arg->unmap_ms))
+		arg->stale = max(READ_ONCE(buf->nr_stale), 1);
 	arg->unmap_us = mock_us_since(start);
 }
 
@@ -536,6 +550,7 @@ int mock_buffer_move(struct p2pbuf_mock_move *arg)
 	struct mock_buffer *buf;
 	struct dma_buf *dmabuf;
 	struct mock_place *place;
+	u64 epoch;
 	int ret;
 
 	if (arg->flags & ~(P2PBUF_MOCK_RESERVE_FIRST | P2PBUF_MOCK_PIPELINED) ||
@@ -552,20 +567,39 @@ int mock_buffer_move(struct p2pbuf_mock_move *arg)
 		goto put_buffer;
 	}
 	if (arg->flags & P2PBUF_MOCK_PIPELINED)
-		ret = mock_move_pipelined(buf, place, arg);
+		ret = mock_move_pipelined(buf, place, arg, &epoch);
 	else
-		ret = mock_move_waiting(buf, place, arg);
+		ret = mock_move_waiting(buf, place, arg, &epoch);
 	if (!ret)
-		mock_wait_unmapped(buf, arg);
+		mock_wait_unmapped(buf, epoch, arg);
 put_buffer:
 	dma_buf_put(dmabuf);
 	return ret;
+}
+
+/**
+ * mock_buffer_take_back_locked - mapping fails from now on
+ * @buf: the buffer; its resv is held
+ * @err: -errno to fail with, or 0 to allow it again
+ *
+ * Importers are still to be told.
+ */
+void mock_buffer_take_back_locked(struct mock_buffer *buf, int err)
+{
+	dma_resv_assert_held(buf->dmabuf->resv);
+
+	buf->err = err;
+	/* Who is allowed again has nothing to wait for. */
+	if (err)
+		buf->epoch++;
+	mock_count_stale(buf);
 }
 
 int mock_buffer_revoke(struct p2pbuf_mock_move *arg)
 {
 	struct mock_buffer *buf;
 	struct dma_buf *dmabuf;
+	u64 epoch;
 	int ret = 0;
 
 	if (arg->flags || arg->err > MAX_ERRNO || arg->pad)
@@ -575,14 +609,13 @@ int mock_buffer_revoke(struct p2pbuf_mock_move *arg)
 		return PTR_ERR(dmabuf);
 	buf = dmabuf->priv;
 	dma_resv_lock(dmabuf->resv, NULL);
-	buf->err = -(int)arg->err;
+	mock_buffer_take_back_locked(buf, -(int)arg->err);
 	if (arg->err)
 		ret = mock_quiesce_locked(buf, arg->wait_ms, &arg->fence_us);
-	else
-		mock_count_stale(buf);
+	epoch = buf->epoch;
 	dma_resv_unlock(dmabuf->resv);
 	if (!ret)
-		mock_wait_unmapped(buf, arg);
+		mock_wait_unmapped(buf, epoch, arg);
 	dma_buf_put(dmabuf);
 	return ret;
 }
@@ -612,17 +645,18 @@ static struct mock_buffer *mock_buffers_next(void)
 static void mock_buffer_leave(struct mock_buffer *buf, struct mock_device *mdev)
 {
 	struct dma_resv *resv = buf->dmabuf->resv;
-	u64 us;
+	u64 us, epoch;
 
 	dma_resv_lock(resv, NULL);
 	if (buf->place->mdev == mdev) {
-		buf->err = -ENODEV;
+		mock_buffer_take_back_locked(buf, -ENODEV);
 		while (mock_quiesce_locked(buf, MOCK_LEAVE_REPORT, &us))
 			pci_notice(mdev->pdev, "waiting for importers' fences\n");
 	}
+	/* Also for mappings of a place there that the buffer has left. */
+	epoch = buf->epoch;
 	dma_resv_unlock(resv);
-	while (!wait_event_timeout(buf->wait, !READ_ONCE(buf->nr_stale),
-				   msecs_to_jiffies(MOCK_LEAVE_REPORT)))
+	while (!mock_wait_epoch(buf, epoch, MOCK_LEAVE_REPORT))
 		pci_notice(mdev->pdev, "waiting for an importer to unmap\n");
 }
 

@@ -146,7 +146,7 @@ int mock_rules_apply(struct mock_buffer *buf, enum p2pbuf_mock_op op)
 	case P2PBUF_MOCK_RELOCATE:
 		return mock_buffer_relocate_locked(buf, rule.value);
 	case P2PBUF_MOCK_TAKE_BACK:
-		buf->err = -ENODEV;
+		mock_buffer_take_back_locked(buf, -ENODEV);
 		mock_buffer_invalidate_locked(buf);
 		return 0;
 	default:
