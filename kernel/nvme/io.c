@@ -331,9 +331,9 @@ static inline bool io_polled_by(struct io_uring_cmd *ioucmd,
 	       blk_rq_is_poll(req);
 }
 
-static __always_inline enum rq_end_io_ret
-io_end(struct request *req, blk_status_t err, const struct io_comp_batch *iob,
-       bool write)
+static __always_inline
+enum rq_end_io_ret io_end(struct request *req, blk_status_t err,
+			  const struct io_comp_batch *iob, bool write)
 {
 	struct io_uring_cmd *ioucmd = req->end_io_data;
 	struct p2pbuf_nvme_pdu *pdu =

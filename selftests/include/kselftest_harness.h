@@ -35,7 +35,7 @@ static inline void ptk_scale_limits(void)
 	int main(int argc, char **argv)			\
 	{						\
 		ptk_scale_limits();			\
-		return test_harness_run(argc, argv);	\
+		exit(test_harness_run(argc, argv));	\
 	}
 
 #endif /* P2PBUF_KSELFTEST_HARNESS_H */
