@@ -32,12 +32,15 @@ void p2pbuf_error_set(struct p2pbuf_error *error, int code,
 
 /*
  * Stores the reason and returns -@_code, so that a refusal is one statement.
- * @_error may be NULL. A macro, for a compiler to see that it is no success.
+ * @_error may be NULL. A macro, for a compiler to see that it is no success,
+ * whatever errno holds.
  */
 #define p2pbuf_fail(_error, _code, ...)					\
 ({									\
 	int __code = (_code);						\
 									\
+	if (__code <= 0)						\
+		__code = EIO;						\
 	p2pbuf_error_set(_error, __code, __VA_ARGS__);			\
 	-__code;							\
 })
