@@ -13,6 +13,7 @@ DESTDIR	?=
 TOPO	?=
 TEST	?=
 TESTS	?=
+QUICK	?=
 V	?=
 override BUILD := $(abspath $(BUILD))
 export BUILD KVER KERNEL UPDATE MIRROR SECURITY ACCEL JOBS V
@@ -39,6 +40,7 @@ help:
 	@echo '  TOPO=bus,swiotlb       only these topologies ($(notdir $(basename $(wildcard ci/topologies/*.conf))))'
 	@echo '  TEST=nvme_data         only this test (a list, or shell patterns)'
 	@echo 'make check-debug       the same and the demo on a kernel with KASAN, lockdep, ...'
+	@echo '  QUICK=1                only what ci/debug.tests lists, as continuous integration'
 	@echo 'make soak HOURS=1      tests by chance, until the time is over (SEED=, ROUND=)'
 	@echo 'make bench             guest instructions per I/O, build/bench/results.tsv'
 	@echo 'make style             checkpatch, sparse, W=1, kernel-doc, analyser, uapi alone'
@@ -113,8 +115,8 @@ check: initramfs
 # The kernel with the checkers is built once, into the cache.
 .PHONY: check-debug
 check-debug: setup
-	@ci/check-debug $(if $(TOPO),-t '$(TOPO)') $(if $(TEST),-n '$(TEST)') \
-		$(if $(TESTS),-f '$(TESTS)')
+	@ci/check-debug $(if $(QUICK),quick,$(if $(TOPO),-t '$(TOPO)') \
+		$(if $(TEST),-n '$(TEST)') $(if $(TESTS),-f '$(TESTS)'))
 
 .PHONY: soak
 soak: initramfs
