@@ -32,8 +32,10 @@ ROOT_PACKAGES=(
 	fio nvme-cli pciutils e2fsprogs xfsprogs mdadm dosfstools
 	ibverbs-providers rdmacm-utils iproute2 procps strace
 )
-# Added to the root by the first `make style`: nobody else needs them.
-STYLE_PACKAGES=(sparse perl python3 clang man-db gcc-multilib g++ dwarves shellcheck)
+# Added to the root by the first `make style` or `make fuzz-lib`: nobody else
+# needs them.
+STYLE_PACKAGES=(sparse perl python3 clang libclang-rt-dev man-db gcc-multilib g++
+	dwarves shellcheck)
 
 ROOT=$CACHE/root-$SUITE-$(printf '%s\n' "${ROOT_PACKAGES[@]}" |
 	sha256sum | cut -c1-12)
