@@ -4,6 +4,7 @@
  * reason of each refusal, shared handles, moves, CPU mappings, fences.
  */
 
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -464,6 +465,8 @@ TEST(every_errno_has_words)
 		EXPECT_STREQ(text, p2pbuf_strerror(-code));
 	}
 	EXPECT_STRNE("", p2pbuf_strerror(99999));
+	EXPECT_STRNE("", p2pbuf_strerror(INT_MIN));
+	EXPECT_STRNE("", p2pbuf_strerror(INT_MAX));
 }
 
 TEST_HARNESS_MAIN

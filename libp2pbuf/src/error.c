@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /* Refusals: the sentence for one case, and what an errno means in general. */
 
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "internal.h"
@@ -79,7 +79,9 @@ const char *p2pbuf_strerror(int err)
 	const char *text;
 	size_t i;
 
-	err = abs(err);
+	/* The smallest of all has no opposite. */
+	if (err < 0 && err != INT_MIN)
+		err = -err;
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		if (texts[i].code == err)
 			return texts[i].text;
