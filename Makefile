@@ -42,6 +42,7 @@ help:
 	@echo 'make check-debug       the same and the demo on a kernel with KASAN, lockdep, ...'
 	@echo '  QUICK=1                only what ci/debug.tests lists, as continuous integration'
 	@echo 'make soak HOURS=1      tests by chance, until the time is over (SEED=, ROUND=)'
+	@echo 'make fuzz-lib          libFuzzer on what the library parses (SECONDS=)'
 	@echo 'make bench             guest instructions per I/O, build/bench/results.tsv'
 	@echo 'make style             checkpatch, sparse, W=1, kernel-doc, analyser, uapi alone'
 	@echo 'make shell TOPO=bus    a guest to play with'
@@ -123,6 +124,13 @@ soak: initramfs
 	@ci/check-debug build
 	@ci/soak $(if $(HOURS),-h '$(HOURS)') $(if $(SEED),-s '$(SEED)') \
 		$(if $(ROUND),-r '$(ROUND)')
+
+.PHONY: fuzz-lib
+fuzz-lib:
+	@ci/setup style
+	@mkdir -p $(BUILD)/fuzz-lib
+	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/libp2pbuf/fuzz O=$(BUILD)/fuzz-lib \
+		$(if $(SECONDS),SECONDS='$(SECONDS)') $(if $(SEED),SEED='$(SEED)') run
 
 .PHONY: demo
 # Its last line is `demo: ...` even if nothing could be built.
