@@ -555,6 +555,46 @@ TEST_F(contract, exporter_revokes)
 	EXPECT_EQ(0, IMPORTER().revoked);
 }
 
+/* Somebody else calls the exporter, which takes the buffer back meanwhile. */
+static int call_exporter(struct ptc *c, __u32 op)
+{
+	int other = ptm_import(c->mock, c->buf, P2PBUF_MOCK_CORE, c->dev.name,
+			       0);
+
+	if (other < 0 || op == P2PBUF_MOCK_OP_ATTACH)
+		return other < 0 ? other : 0;
+	if (op == P2PBUF_MOCK_OP_DETACH)
+		return ptm_call(c->mock, P2PBUF_MOCK_DETACH, other);
+	/* The second map goes by way of an unmap. */
+	ptm_call(c->mock, P2PBUF_MOCK_MAP, other);
+	ptm_call(c->mock, P2PBUF_MOCK_REMAP, other);
+	return 0;
+}
+
+/* At each step of an importer another one has I/O under way, which lands. */
+TEST_F(contract, exporter_revokes_at_every_step)
+{
+	static const __u32 ops[] = {
+		P2PBUF_MOCK_OP_ATTACH, P2PBUF_MOCK_OP_MAP,
+		P2PBUF_MOCK_OP_UNMAP, P2PBUF_MOCK_OP_DETACH,
+	};
+	unsigned int i;
+
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		ASSERT_EQ(0, ptm_io(self->c.mock, self->c.imp, 8, i + 1, 20000));
+		ASSERT_EQ(0, ptm_rule(self->c.mock, self->c.buf, ops[i],
+				      P2PBUF_MOCK_TAKE_BACK, 0, 0, 1));
+		EXPECT_EQ(0, call_exporter(&self->c, ops[i]));
+		EXPECT_EQ(-ENODEV, MAP());
+		EXPECT_EQ(-ENODEV, ptm_io(self->c.mock, self->c.imp, 8, 0, 0));
+		EXPECT_TRUE(ptm_until(!IMPORTER().active && !BUFFER().live));
+		EXPECT_EQ(0, BUFFER().stale);
+		EXPECT_EQ(i + 1, ptm_word(self->c.mock, self->c.buf, 8));
+		EXPECT_EQ(0, IMPORTER().dead);
+		ASSERT_EQ(0, ptm_revoke(self->c.mock, self->c.buf, 0));
+	}
+}
+
 /* Revoke by the exporter while I/O is active waits for it. */
 TEST_F(contract, exporter_revokes_active)
 {

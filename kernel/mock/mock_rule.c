@@ -19,7 +19,8 @@ static bool mock_rule_is_sane(const struct p2pbuf_mock_rule *arg)
 		       arg->op != P2PBUF_MOCK_OP_UNMAP &&
 		       arg->op != P2PBUF_MOCK_OP_DETACH;
 	if (arg->action == P2PBUF_MOCK_DELAY ||
-	    arg->action == P2PBUF_MOCK_STALL)
+	    arg->action == P2PBUF_MOCK_STALL ||
+	    arg->action == P2PBUF_MOCK_TAKE_BACK)
 		return true;
 	return arg->op == P2PBUF_MOCK_OP_MAP;
 }
@@ -108,6 +109,21 @@ static int mock_rule_fence(struct mock_buffer *buf, u32 ms, u32 flags)
 	return 0;
 }
 
+/* Importers are told from inside of a call of one of them. */
+static void mock_rule_take_back(struct mock_buffer *buf,
+				enum p2pbuf_mock_op op)
+{
+	bool locked = op == P2PBUF_MOCK_OP_PIN || op == P2PBUF_MOCK_OP_MAP ||
+		      op == P2PBUF_MOCK_OP_UNMAP;
+
+	if (!locked)
+		dma_resv_lock(buf->dmabuf->resv, NULL);
+	mock_buffer_take_back_locked(buf, -ENODEV);
+	mock_buffer_invalidate_locked(buf);
+	if (!locked)
+		dma_resv_unlock(buf->dmabuf->resv);
+}
+
 /**
  * mock_rules_apply - what happens before an op does its work
  * @buf: the buffer
@@ -146,8 +162,7 @@ int mock_rules_apply(struct mock_buffer *buf, enum p2pbuf_mock_op op)
 	case P2PBUF_MOCK_RELOCATE:
 		return mock_buffer_relocate_locked(buf, rule.value);
 	case P2PBUF_MOCK_TAKE_BACK:
-		mock_buffer_take_back_locked(buf, -ENODEV);
-		mock_buffer_invalidate_locked(buf);
+		mock_rule_take_back(buf, op);
 		return 0;
 	default:
 		return 0;

@@ -146,7 +146,7 @@ enum p2pbuf_mock_op {
  * @P2PBUF_MOCK_FENCE_RESV: likewise, and needs the resv to signal
  * @P2PBUF_MOCK_RELOCATE: MAP only: move to other pages first, telling all
  *	importers and waiting up to value ms for their fences
- * @P2PBUF_MOCK_TAKE_BACK: MAP only: like a revoke from here on with ENODEV
+ * @P2PBUF_MOCK_TAKE_BACK: like a revoke from here on with ENODEV
  */
 enum p2pbuf_mock_action {
 	P2PBUF_MOCK_FAIL,
