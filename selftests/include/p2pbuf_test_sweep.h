@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Failure sweep: the nth thing that can fail fails.
+ *
+ *	for (nth = 1, more = true; more; nth++) {
+ *		prepare
+ *		pts_arm(nth);
+ *		ret = the call under test;
+ *		more = pts_disarm();
+ *		ret is an error that was to be expected, or 0;
+ *		nothing was left behind, and the next try works
+ *	}
+ *
+ * Works where the kernel has /proc/thread-self/fail-nth, CONFIG_FAILSLAB and
+ * CONFIG_FAULT_INJECTION_STACKTRACE_FILTER; what can fail are allocations of
+ * slab and pages and accesses to user memory, below the modules of this project
+ * or one of them: others' ways through a failure are not tested here, and not
+ * all of them are sound. Only the calling thread is concerned, and only until
+ * pts_disarm().
+ */
+#ifndef P2PBUF_TEST_SWEEP_H
+#define P2PBUF_TEST_SWEEP_H
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PTS_NTH		"/proc/thread-self/fail-nth"
+#define PTS_DEBUGFS	"/sys/kernel/debug/"
+
+static inline int pts_write(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
+static const char * const pts_attrs[] = {
+	"failslab", "fail_page_alloc", "fail_usercopy",
+};
+
+#define PTS_ATTRS	(sizeof(pts_attrs) / sizeof(pts_attrs[0]))
+
+static inline int pts_attr(const char *attr, const char *file,
+			   const char *value)
+{
+	char path[80];
+
+	snprintf(path, sizeof(path), PTS_DEBUGFS "%s/%s", attr, file);
+	return pts_write(path, value);
+}
+
+/* Quietly, and also where the allocation may wait. */
+static inline int pts_prepare(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < PTS_ATTRS; i++)
+		pts_attr(pts_attrs[i], "verbose", "0");
+	pts_attr("fail_page_alloc", "ignore-gfp-wait", "N");
+	pts_attr("fail_page_alloc", "min-order", "0");
+	return pts_attr("failslab", "ignore-gfp-wait", "N");
+}
+
+/*
+ * From here on only what is called by modules whose names begin with @prefix
+ * can fail. A module's code has pages of its own, so it ends with that of its
+ * last function.
+ */
+static inline int pts_only(const char *prefix)
+{
+	unsigned long addr, first = ~0UL, last = 0;
+	char line[512], module[64], value[32], type;
+	FILE *f = fopen("/proc/kallsyms", "re");
+	unsigned int i;
+	int ret = 0;
+
+	if (!f)
+		return -errno;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %c %*s [%63[^]]", &addr, &type,
+			   module) != 3 || (type != 't' && type != 'T') ||
+		    strncmp(module, prefix, strlen(prefix)))
+			continue;
+		first = addr < first ? addr : first;
+		last = addr > last ? addr : last;
+	}
+	fclose(f);
+	if (!last)
+		return -ENOENT;
+	for (i = 0; i < PTS_ATTRS && !ret; i++) {
+		snprintf(value, sizeof(value), "%#lx", first & ~0xfffUL);
+		ret = pts_attr(pts_attrs[i], "require-start", value);
+		snprintf(value, sizeof(value), "%#lx", last | 0xfffUL);
+		if (!ret)
+			ret = pts_attr(pts_attrs[i], "require-end", value);
+	}
+	return ret;
+}
+
+/* The checker of DMA mappings gives up for good when it gets no memory. */
+static inline void pts_spare_dma_debug(void)
+{
+	unsigned long addr, start = 0, end = 0;
+	char line[512], name[128], value[32];
+	FILE *f = fopen("/proc/kallsyms", "re");
+	unsigned int i;
+
+	/* In the order of addresses: it ends where the next one begins. */
+	while (f && !end && fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx %*c %127s", &addr, name) != 2)
+			continue;
+		if (start && addr > start)
+			end = addr - 1;
+		else if (!strncmp(name, "add_dma_entry", 13))
+			start = addr;
+	}
+	if (f)
+		fclose(f);
+	for (i = 0; i < PTS_ATTRS && end; i++) {
+		snprintf(value, sizeof(value), "%#lx", start);
+		pts_attr(pts_attrs[i], "reject-start", value);
+		snprintf(value, sizeof(value), "%#lx", end);
+		pts_attr(pts_attrs[i], "reject-end", value);
+	}
+}
+
+/* NULL, or why this kernel cannot do it. */
+static inline const char *pts_impossible(void)
+{
+	if (access(PTS_NTH, W_OK))
+		return "this kernel injects no faults";
+	if (pts_prepare())
+		return "this kernel does not let allocations fail";
+	if (pts_only("p2pbuf_"))
+		return "this kernel cannot tell whose allocations fail";
+	pts_spare_dma_debug();
+	return NULL;
+}
+
+/* Written without stdio: it allocates, and closing may, too. */
+static inline int pts_fd(void)
+{
+	static __thread int fd = -1;
+
+	if (fd < 0)
+		fd = open(PTS_NTH, O_RDWR | O_CLOEXEC);
+	return fd;
+}
+
+static inline void pts_set(unsigned int nth)
+{
+	char text[16];
+	int n = snprintf(text, sizeof(text), "%u", nth);
+
+	if (pwrite(pts_fd(), text, n, 0) != n)
+		abort();
+}
+
+/* From here on count; the @nth one fails. */
+static inline void pts_arm(unsigned int nth)
+{
+	pts_set(nth);
+}
+
+/* No more failures. Did one happen? */
+static inline bool pts_disarm(void)
+{
+	char text[16] = "";
+	ssize_t n;
+
+	/* Reading may be what fails, the count being as low as that. */
+	do {
+		n = pread(pts_fd(), text, sizeof(text) - 1, 0);
+	} while (n < 0 && errno == EFAULT);
+	if (n <= 0)
+		abort();
+	pts_set(0);
+	return !atoi(text);
+}
+
+/* What running out of memory, or a bad pointer, may be reported as. */
+static inline bool pts_expected(int ret)
+{
+	return !ret || ret == -ENOMEM || ret == -EFAULT;
+}
+
+#endif /* P2PBUF_TEST_SWEEP_H */
