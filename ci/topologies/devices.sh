@@ -3,7 +3,7 @@
 #
 # Devices that more than one topology has.
 
-EXPORTER=ivshmem-plain,memdev=bar
+EXPORTER=ivshmem-plain,id=exporter,memdev=bar
 EDU=edu,dma_mask=0xffffffffffffffff
 NVME=nvme,id=main,serial=main,drive=main,mdts=8
 

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The drive or the exporter is pulled out while data moves between the two,
+ * and plugged in again: through sysfs, by the power of the slot, and by a hand
+ * outside. Unlike an unbind the function itself is gone, its configuration and
+ * its BARs with it, and what comes back is another device in the same place.
+ */
+#include <pthread.h>
+#include <liburing.h>
+
+#include "p2pbuf_test_load.h"
+#include "p2pbuf_test_plug.h"
+#include "p2pbuf_test_region.h"
+
+#define SIZE	(16 * PTN_MIB)
+#define DEPTH	24
+
+FIXTURE(plug) {
+	struct ptn_rig rig;
+	struct ptn_load load;
+	struct ptg_plug plug;
+	struct ptr_region region;
+	int attachments;
+};
+
+FIXTURE_VARIANT(plug) { enum ptg_way way; };
+FIXTURE_VARIANT_ADD(plug, sysfs) { .way = PTG_SYSFS, };
+FIXTURE_VARIANT_ADD(plug, slot) { .way = PTG_SLOT, };
+FIXTURE_VARIANT_ADD(plug, hand) { .way = PTG_MONITOR_DEL, };
+
+/* Attachments that exist; 0 without debugfs. */
+static int attachments(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/p2pbuf/attachments", "re");
+	int c, n = 0;
+
+	while (f && (c = fgetc(f)) != EOF)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	return n;
+}
+
+FIXTURE_SETUP(plug)
+{
+	self->plug.monitor = -1;
+	self->attachments = attachments();
+	PTN_RIG_OPEN(&self->rig, .role = ptn_slow(), .kind = PTN_VRAM,
+		     .size = SIZE);
+	ASSERT_EQ(0, ptr_find(0, &self->region));
+}
+
+/*
+ * The function is new: it has to be told again who drives it. It can be seen a
+ * moment before a driver may have it.
+ */
+static int exporter_back(struct ptr_region *region)
+{
+	int ms, fd, ret = -ENODEV;
+
+	for (ms = 0; ms < PTG_PATIENCE_MS; ms += 50) {
+		fd = ptr_open(region);
+		if (fd >= 0) {
+			close(fd);
+			return 0;
+		}
+		ret = ptr_override(region, PTX_DRIVER_NAME "\n");
+		if (!ret)
+			ret = ptr_probe(region);
+		usleep(50000);
+	}
+	return ret ? ret : -ENODEV;
+}
+
+/*
+ * It came back beside the node that we still had open. Now that this is closed
+ * it can have the old number again, and be the first for those who come next.
+ */
+static int exporter_first(struct ptr_region *region)
+{
+	struct ptr_region found;
+	int ms, ret = 0;
+
+	for (ms = 0; !ret && ms < PTG_PATIENCE_MS; ms += 100) {
+		if (!ptr_find(0, &found) && found.pci == region->pci)
+			return 0;
+		usleep(100000);
+		ret = ptr_rebind(region);
+	}
+	return ret ? ret : -ETIMEDOUT;
+}
+
+/* Wait until the namespace is there; it is looked for in the background. */
+static int disk_back(const char *role, struct ptn_disk *disk)
+{
+	int ms, ret = -ENODEV;
+
+	for (ms = 0; ret && ms < PTG_PATIENCE_MS; ms += 50) {
+		ret = ptn_disk_open(role, disk);
+		if (ret)
+			usleep(50000);
+	}
+	return ret;
+}
+
+FIXTURE_TEARDOWN(plug)
+{
+	struct ptn_disk disk;
+
+	ptn_rig_close(&self->rig);
+	if (*self->plug.pci) {
+		EXPECT_EQ(0, ptg_push(&self->plug));
+		ASSERT_EQ(0, disk_back(ptn_slow(), &disk));
+		ptn_disk_close(&disk);
+		EXPECT_EQ(0, exporter_back(&self->region));
+		EXPECT_EQ(0, exporter_first(&self->region));
+	}
+	ptg_close(&self->plug);
+	EXPECT_EQ(self->attachments, attachments());
+}
+
+/* Pulls after a while, beside the load. */
+struct puller {
+	struct ptg_plug *plug;
+	pthread_t thread;
+	int ret;
+};
+
+static void *pull_run(void *arg)
+{
+	struct puller *p = arg;
+
+	usleep(100000);
+	p->ret = ptg_pull(p->plug);
+	return NULL;
+}
+
+/* A binding of @disk and of what is in the rig works, both ways. */
+static void works(struct __test_metadata *_metadata, struct ptn_rig *rig,
+		  struct ptn_load *load, struct ptn_disk *disk)
+{
+	int id = ptn_bind(rig->node, rig->buffer.dmabuf, disk->fd, 0);
+
+	ASSERT_LT(0, id)
+		TH_LOG("bind: %s", strerror(-id));
+	ASSERT_EQ(0, ptn_disk_fill(disk, PTN_READ_AREA, PTN_READ_SIZE,
+				   PTN_LOAD_SEED, rig->scratch, PTN_SCRATCH));
+	ASSERT_EQ(0, ptn_load_init(load, rig, DEPTH, 65536, 100));
+	load->id = id;
+	PTN_LOAD_GOOD(load);
+	EXPECT_EQ(0, ptn_unbind(rig->node, id));
+}
+
+TEST_F_TIMEOUT(plug, drive, 90)
+{
+	struct p2pbuf_nvme_bind_info info;
+	struct ptn_rig *rig = &self->rig;
+	struct puller puller = { .plug = &self->plug };
+	char path[PATH_MAX], pci[32];
+	const char *why;
+	struct ptn_disk disk;
+
+	snprintf(path, sizeof(path), "/sys/block/%s/device/address",
+		 rig->disk.name);
+	ASSERT_EQ(0, ptn_read_text(path, pci, sizeof(pci)));
+	why = ptg_open(&self->plug, ptn_slow(), pci, variant->way);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, ptn_load_init(&self->load, rig, DEPTH, 65536,
+				   1UL << 40));
+	ASSERT_EQ(0, pthread_create(&puller.thread, NULL, pull_run, &puller));
+	/* Ends when all slots have failed. */
+	EXPECT_EQ(0, ptn_load_run(&self->load));
+	ASSERT_EQ(0, pthread_join(puller.thread, NULL));
+	EXPECT_EQ(0, puller.ret);
+	EXPECT_EQ(-ENODEV, self->load.error)
+		TH_LOG("%s", strerror(-self->load.error));
+	EXPECT_EQ(DEPTH, self->load.failed);
+	EXPECT_EQ(0, self->load.wrong);
+	EXPECT_LT(0, self->load.done);
+
+	/* What was bound to it is dead, and nobody else is hurt. */
+	EXPECT_EQ(-ENODEV, ptn_read(&rig->ring, rig->node, rig->id, 0,
+				    PTN_READ_AREA, 4096));
+	EXPECT_EQ(0, ptn_info(rig->node, rig->id, &info));
+	EXPECT_EQ(-ENODEV, ptn_bind(rig->node, rig->buffer.dmabuf,
+				    rig->disk.fd, 0));
+	EXPECT_EQ(0, ptx_move(rig->buffer.node, rig->buffer.handle,
+			      P2PBUF_PLACEMENT_SYSTEM, 0));
+	EXPECT_EQ(0, ptx_move(rig->buffer.node, rig->buffer.handle,
+			      P2PBUF_PLACEMENT_VRAM, 0));
+
+	/* Another drive comes in the same place. */
+	ASSERT_EQ(0, ptg_push(&self->plug));
+	ASSERT_EQ(0, disk_back(ptn_slow(), &disk));
+	EXPECT_EQ(-ENODEV, ptn_read(&rig->ring, rig->node, rig->id, 0,
+				    PTN_READ_AREA, 4096));
+	works(_metadata, rig, &self->load, &disk);
+	EXPECT_EQ(0, ptn_unbind(rig->node, rig->id));
+	ptn_disk_close(&disk);
+}
+
+/* Reads of one place of the disk to the buffer, without waiting. */
+static int push_reads(struct ptn_rig *rig, unsigned int n)
+{
+	unsigned int i;
+
+	for (i = 0; i < n; i++) {
+		struct ptn_io io = {
+			.op = PTN_READ, .id = rig->id, .buf = i * 65536,
+			.dev = PTN_READ_AREA + i * 65536, .len = 65536,
+		};
+
+		ptn_prep(ptn_sqe(&rig->ring), rig->node, &io);
+	}
+	return io_uring_submit(&rig->ring);
+}
+
+/*
+ * What was under way ends well. The bytes are in host memory then, where the
+ * disk can get at them; a window of the BAR had no other place.
+ */
+TEST_F_TIMEOUT(plug, exporter, 90)
+{
+	struct drm_p2pbuf_gem_create window;
+	struct ptn_rig *rig = &self->rig;
+	struct ptn_buffer fresh;
+	const char *why;
+	int i, fd, fixed;
+
+	why = ptg_open(&self->plug, "exporter", self->region.name,
+		       variant->way);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, ptx_create_window(rig->buffer.node, PTN_MIB, 0, &window));
+	fd = ptx_export(rig->buffer.node, window.handle, true);
+	ASSERT_LE(0, fd);
+	fixed = ptn_bind(rig->node, fd, rig->disk.fd, 0);
+	ASSERT_LT(0, fixed);
+	close(fd);
+	ASSERT_EQ(0, ptn_disk_fill(&rig->disk, PTN_READ_AREA, 8 * PTN_MIB, 1,
+				   rig->scratch, PTN_SCRATCH));
+	ptn_fill(rig->buffer.map, SIZE, 2, 0);
+
+	ASSERT_EQ(DEPTH, push_reads(rig, DEPTH));
+	ASSERT_EQ(0, ptg_pull(&self->plug));
+	for (i = 0; i < DEPTH; i++)
+		EXPECT_EQ(65536, ptn_wait(&rig->ring, NULL));
+	EXPECT_EQ((int)SIZE, ptn_write(&rig->ring, rig->node, rig->id, 0,
+				       PTN_WRITE_AREA, SIZE));
+	ASSERT_EQ(0, ptn_disk_read(&rig->disk, rig->scratch, SIZE,
+				   PTN_WRITE_AREA));
+	EXPECT_EQ(DEPTH * 65536, ptn_check(rig->scratch, DEPTH * 65536, 1,
+					   PTN_READ_AREA));
+	EXPECT_EQ(SIZE - DEPTH * 65536,
+		  ptn_check(rig->scratch + DEPTH * 65536,
+			    SIZE - DEPTH * 65536, 2, DEPTH * 65536));
+	EXPECT_EQ(-ENODEV, ptn_read(&rig->ring, rig->node, fixed, 0,
+				    PTN_READ_AREA, 4096));
+	EXPECT_EQ(-ENODEV, ptx_move(rig->buffer.node, rig->buffer.handle,
+				    P2PBUF_PLACEMENT_VRAM, 0));
+	EXPECT_EQ(0, ptn_unbind(rig->node, fixed));
+
+	/* Another one comes, with nothing in it, and works. */
+	ASSERT_EQ(0, ptg_push(&self->plug));
+	ASSERT_EQ(0, exporter_back(&self->region));
+	ASSERT_EQ(0, ptn_buffer_alloc(&fresh, PTN_VRAM, SIZE));
+	EXPECT_EQ(SIZE, ptx_check_value(fresh.map, SIZE, 0));
+	EXPECT_EQ(0, ptn_unbind(rig->node, rig->id));
+	ptn_buffer_free(&rig->buffer);
+	rig->buffer = fresh;
+	works(_metadata, rig, &self->load, &rig->disk);
+}
+
+TEST_HARNESS_MAIN
