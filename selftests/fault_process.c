@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Processes that die, become other programs, hand their files on and die, or
+ * are too many, with I/O under way. What is left of them is nothing, and
+ * nobody else's data changes.
+ *
+ * P2PBUF_KILLS says how many are killed; P2PBUF_SEED, when.
+ */
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <liburing.h>
+
+#include "p2pbuf_test_load.h"
+
+#define SIZE		(4 * PTN_MIB)
+#define KILLS		60
+#define CROWD		64
+#define PATIENCE_MS	20000
+
+/* Where victims write; the load's areas are left alone. */
+#define SCRATCH_AREA	(200 * PTN_MIB)
+
+FIXTURE(process) {
+	struct ptn_rig rig;
+	struct ptn_load load;
+	int attachments;
+	__u64 vram;
+	__u64 random;
+};
+
+/* Attachments that exist; 0 without debugfs. */
+static int attachments(void)
+{
+	FILE *f = fopen("/sys/kernel/debug/p2pbuf/attachments", "re");
+	int c, n = 0;
+
+	while (f && (c = fgetc(f)) != EOF)
+		n += c == '\n';
+	if (f)
+		fclose(f);
+	return n;
+}
+
+static __u64 vram_used(int node)
+{
+	struct drm_p2pbuf_device_info info;
+
+	return ptx_device_info(node, &info) ? 0 : info.vram_used;
+}
+
+static __u64 number(const char *name, __u64 otherwise)
+{
+	const char *text = getenv(name);
+	__u64 value = text ? strtoull(text, NULL, 0) : 0;
+
+	return value ? value : otherwise;
+}
+
+FIXTURE_SETUP(process)
+{
+	PTN_RIG_OPEN(&self->rig, .role = ptn_slow(), .kind = PTN_VRAM,
+		     .size = SIZE);
+	self->attachments = attachments();
+	self->vram = vram_used(self->rig.buffer.node);
+	self->random = number("P2PBUF_SEED", 1) * 0x9e3779b97f4a7c15ULL;
+	ASSERT_EQ(0, ptn_load_init(&self->load, &self->rig, 8, 16384, 32));
+}
+
+#define until(condition) ({						\
+	unsigned int _ms;						\
+									\
+	for (_ms = 0; _ms < PATIENCE_MS && !(condition); _ms += 10)	\
+		usleep(10000);						\
+	(condition);							\
+})
+
+FIXTURE_TEARDOWN(process)
+{
+	/* Files of the dead are let go of in the background. */
+	EXPECT_TRUE(until(attachments() == self->attachments));
+	EXPECT_TRUE(until(vram_used(self->rig.buffer.node) == self->vram));
+	/* The rest of us does not notice. */
+	PTN_LOAD_GOOD(&self->load);
+	ptn_rig_close(&self->rig);
+}
+
+/* ---- one life ---------------------------------------------------------------- */
+
+/* A command of any size from a few blocks to several parts, not waited for. */
+static void submit_any(struct io_uring *ring, int node, int id, __u64 *random)
+{
+	__u64 r = ptn_random(random);
+	struct ptn_io io = {
+		.op = r & 1 ? PTN_READ : PTN_WRITE,
+		.id = id,
+		.len = (r >> 8) % 512 * 4096 + 4096,
+		.dev = SCRATCH_AREA,
+	};
+	struct io_uring_sqe *sqe = ptn_sqe(ring);
+
+	ptn_prep(sqe, node, &io);
+	if (r & 6)
+		io_uring_submit(ring);
+}
+
+/* Everything a user of the two nodes does, once; where it fails it goes on. */
+static void live_once(struct ptn_disk *disk, __u64 *random)
+{
+	static const __u32 flags[] = {
+		0, IORING_SETUP_SQPOLL,
+		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	};
+	struct ptn_buffer buffer;
+	struct io_uring ring;
+	int node, id, i, n = 0;
+
+	if (ptn_buffer_alloc(&buffer, PTN_VRAM, SIZE))
+		_exit(1);
+	node = ptn_open();
+	id = ptn_bind(node, buffer.dmabuf, disk->fd, 0);
+	if (io_uring_queue_init(16, &ring, flags[ptn_random(random) % 3]))
+		_exit(1);
+	for (i = 0; i < 6; i++, n++)
+		submit_any(&ring, node, id, random);
+	ptx_move(buffer.node, buffer.handle, ptn_random(random) & 1 ?
+		 P2PBUF_PLACEMENT_SYSTEM : P2PBUF_PLACEMENT_VRAM, 0);
+	io_uring_submit(&ring);
+	if (ptn_random(random) & 1)
+		while (n--)
+			ptn_wait(&ring, NULL);
+	if (ptn_random(random) & 1)
+		ptn_unbind(node, id);
+	io_uring_queue_exit(&ring);
+	close(node);
+	ptn_buffer_free(&buffer);
+}
+
+static void victim(__u64 random)
+{
+	struct ptn_disk disk;
+
+	if (ptn_disk_open(ptn_slow(), &disk))
+		_exit(1);
+	for (;;)
+		live_once(&disk, &random);
+}
+
+TEST_F_TIMEOUT(process, killed, 600)
+{
+	__u64 kills = number("P2PBUF_KILLS", KILLS), i;
+	int status;
+	pid_t pid;
+
+	ptn_fill(self->rig.buffer.map, SIZE, 5, 0);
+	for (i = 0; i < kills; i++) {
+		__u64 seed = ptn_random(&self->random);
+
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			victim(seed);
+		usleep(ptn_random(&self->random) % 40000);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status))
+			TH_LOG("kill %llu: status %x", i, status);
+	}
+	EXPECT_EQ(SIZE, ptn_check(self->rig.buffer.map, SIZE, 5, 0));
+	printf("# %llu killed\n", i);
+}
+
+/* ---- exec ---------------------------------------------------------------------- */
+
+/* With a binding, and reads of a second under way where the drive is slow. */
+static void busy(struct ptn_rig *rig, int node, struct io_uring *ring)
+{
+	int id = ptn_bind(node, rig->buffer.dmabuf, rig->disk.fd, 0), i;
+
+	if (id < 0 || io_uring_queue_init(64, ring, 0))
+		_exit(1);
+	for (i = 0; i < 32; i++) {
+		struct ptn_io io = {
+			.op = PTN_READ, .id = id, .buf = i * 65536,
+			.dev = PTN_READ_AREA, .len = 65536,
+		};
+
+		ptn_prep(ptn_sqe(ring), node, &io);
+	}
+	if (io_uring_submit(ring) != 32)
+		_exit(1);
+}
+
+/*
+ * A process becomes another program with its I/O under way; returns when it
+ * did. @keep: the other program inherits the node.
+ */
+static pid_t become(struct ptn_rig *rig, bool keep)
+{
+	struct io_uring ring;
+	int node, ready[2];
+	char byte;
+	pid_t pid;
+
+	if (pipe2(ready, O_CLOEXEC))
+		return -1;
+	pid = fork();
+	if (!pid) {
+		node = ptn_open();
+		busy(rig, node, &ring);
+		if (keep)
+			fcntl(node, F_SETFD, 0);
+		execl("/bin/sleep", "sleep", "1000", NULL);
+		_exit(1);
+	}
+	close(ready[1]);
+	/* Nothing comes; exec closes the other end. */
+	if (read(ready[0], &byte, 1))
+		pid = -1;
+	close(ready[0]);
+	return pid;
+}
+
+static void move_away_and_back(struct __test_metadata *_metadata,
+			       struct ptn_rig *rig)
+{
+	EXPECT_EQ(0, ptx_move(rig->buffer.node, rig->buffer.handle,
+			      P2PBUF_PLACEMENT_SYSTEM, 0));
+	EXPECT_EQ(0, ptx_move(rig->buffer.node, rig->buffer.handle,
+			      P2PBUF_PLACEMENT_VRAM, 0));
+}
+
+/* The other program has none of it: ring, binding and I/O are gone. */
+TEST_F_TIMEOUT(process, exec, 60)
+{
+	pid_t pid = become(&self->rig, false);
+	int status;
+
+	ASSERT_LT(0, pid);
+	EXPECT_TRUE(until(attachments() == self->attachments));
+	move_away_and_back(_metadata, &self->rig);
+	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+}
+
+/* What it inherits by intent lives as long as it does. */
+TEST_F_TIMEOUT(process, exec_with_the_file, 60)
+{
+	pid_t pid = become(&self->rig, true);
+	int status;
+
+	ASSERT_LT(0, pid);
+	if (self->attachments)
+		EXPECT_EQ(self->attachments + 1, attachments());
+	move_away_and_back(_metadata, &self->rig);
+	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+}
+
+/* ---- files that outlive their sender ---------------------------------------------- */
+
+static int send_fds(int sock, const int *fds, int nr, int id)
+{
+	char control[CMSG_SPACE(2 * sizeof(int))] = "";
+	struct iovec iov = { .iov_base = &id, .iov_len = sizeof(id) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = CMSG_SPACE(nr * sizeof(int)),
+	};
+	struct cmsghdr *cmsg = CMSG_FIRSTHDR(&msg);
+
+	cmsg->cmsg_level = SOL_SOCKET;
+	cmsg->cmsg_type = SCM_RIGHTS;
+	cmsg->cmsg_len = CMSG_LEN(nr * sizeof(int));
+	memcpy(CMSG_DATA(cmsg), fds, nr * sizeof(int));
+	return sendmsg(sock, &msg, 0) == sizeof(id) ? 0 : -errno;
+}
+
+/* Returns the id that came along. */
+static int receive_fds(int sock, int *fds, int nr)
+{
+	char control[CMSG_SPACE(2 * sizeof(int))] = "";
+	int id = -1;
+	struct iovec iov = { .iov_base = &id, .iov_len = sizeof(id) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
+	struct cmsghdr *cmsg;
+
+	if (recvmsg(sock, &msg, MSG_CMSG_CLOEXEC) != sizeof(id))
+		return -EIO;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (!cmsg || cmsg->cmsg_len != CMSG_LEN(nr * sizeof(int)))
+		return -ENOMSG;
+	memcpy(fds, CMSG_DATA(cmsg), nr * sizeof(int));
+	return id;
+}
+
+/* Makes a buffer and a binding, sends both, and dies with I/O under way. */
+static void sender(struct ptn_disk *disk, int sock)
+{
+	struct ptn_buffer buffer;
+	struct io_uring ring;
+	struct ptn_io io = {
+		.op = PTN_READ, .dev = SCRATCH_AREA, .len = SIZE,
+	};
+	int node = ptn_open(), id, fds[2];
+
+	if (ptn_buffer_alloc(&buffer, PTN_VRAM, SIZE))
+		_exit(1);
+	id = ptn_bind(node, buffer.dmabuf, disk->fd, 0);
+	if (id < 0 || io_uring_queue_init(16, &ring, 0))
+		_exit(1);
+	ptn_fill(buffer.map, SIZE, 9, 0);
+	ptn_write(&ring, node, id, 0, SCRATCH_AREA, SIZE);
+	io.id = id;
+	fds[0] = node;
+	fds[1] = buffer.dmabuf;
+	if (send_fds(sock, fds, 2, id))
+		_exit(1);
+	ptn_poison(buffer.map, SIZE);
+	ptn_prep(ptn_sqe(&ring), node, &io);
+	io_uring_submit(&ring);
+	raise(SIGKILL);
+}
+
+/* The receiver goes on with the dead one's buffer and binding. */
+TEST_F_TIMEOUT(process, sender_dies, 60)
+{
+	struct ptn_rig *rig = &self->rig;
+	int sock[2], fds[2], round, status, id;
+	pid_t pid;
+	void *p;
+
+	for (round = 0; round < 4; round++) {
+		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC,
+					0, sock));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid)
+			sender(&rig->disk, sock[1]);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status))
+			TH_LOG("status %x", status);
+		/* Nobody receives every other one: it goes with the socket. */
+		if (round & 1) {
+			close(sock[0]);
+			close(sock[1]);
+			continue;
+		}
+		id = receive_fds(sock[0], fds, 2);
+		ASSERT_LT(0, id);
+		p = ptx_mmap(fds[1], SIZE, 0);
+		ASSERT_NE(NULL, p);
+		ptn_poison(p, SIZE);
+		EXPECT_EQ((int)SIZE, ptn_read(&rig->ring, fds[0], id, 0,
+					      SCRATCH_AREA, SIZE));
+		EXPECT_EQ(SIZE, ptn_check(p, SIZE, 9, 0));
+		munmap(p, SIZE);
+		close(fds[0]);
+		close(fds[1]);
+		close(sock[0]);
+		close(sock[1]);
+	}
+}
+
+/* ---- a crowd ------------------------------------------------------------------------ */
+
+/* One of many, with everything of its own but the disk. */
+static void one_of_many(unsigned int i, int gate)
+{
+	struct ptn_load load = {
+		.depth = 4, .len = 16384, .target = 12,
+		.read_area = PTN_READ_AREA, .read_size = PTN_READ_SIZE,
+		.write_area = PTN_WRITE_AREA + i * 4 * 16384ULL,
+		.random = i + 1,
+	};
+	struct ptn_buffer buffer;
+	struct io_uring ring;
+	struct ptn_disk disk;
+	char byte;
+
+	if (read(gate, &byte, 1) || ptn_disk_open(ptn_slow(), &disk) ||
+	    ptn_buffer_alloc(&buffer, PTN_VRAM, 256 * PTN_KIB) ||
+	    io_uring_queue_init(8, &ring, 0))
+		_exit(1);
+	load.node = ptn_open();
+	load.id = ptn_bind(load.node, buffer.dmabuf, disk.fd, 0);
+	load.map = buffer.map;
+	load.ring = &ring;
+	if ((int)load.id < 0)
+		_exit(2);
+	if (i % 4 == 3)
+		ptx_move(buffer.node, buffer.handle, P2PBUF_PLACEMENT_SYSTEM,
+			 0);
+	if (ptn_load_run(&load) || load.failed)
+		_exit(3);
+	_exit(load.wrong ? 4 : 0);
+}
+
+TEST_F_TIMEOUT(process, crowd, 120)
+{
+	int gate[2], status, i;
+	pid_t pid[CROWD];
+
+	ASSERT_EQ(0, pipe(gate));
+	for (i = 0; i < CROWD; i++) {
+		pid[i] = fork();
+		ASSERT_LE(0, pid[i]);
+		if (!pid[i]) {
+			close(gate[1]);
+			one_of_many(i, gate[0]);
+		}
+	}
+	/* All at once. */
+	close(gate[0]);
+	close(gate[1]);
+	for (i = 0; i < CROWD; i++) {
+		ASSERT_EQ(pid[i], waitpid(pid[i], &status, 0));
+		EXPECT_EQ(0, status)
+			TH_LOG("process %d", i);
+	}
+}
+
+TEST_HARNESS_MAIN
