@@ -350,6 +350,8 @@ int mock_core_info(struct mock_object *obj,
 u32 mock_core_active(struct dma_buf *dmabuf,
 		     struct dma_buf_attachment *attach);
 
+void mock_core_device_leaves(struct device *dev);
+
 int mock_file_add(struct mock_file *file, struct mock_object *obj, u32 *id);
 
 extern const struct file_operations mock_fops;

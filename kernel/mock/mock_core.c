@@ -55,6 +55,7 @@ struct mock_table {
  * @fill_active: of which with references held
  * @revoked: calls of revoked()
  * @revoked_active: of which with references held
+ * @late: the device's driver was told to let go of it before that
  */
 struct mock_core {
 	struct mock_object obj;
@@ -80,6 +81,7 @@ struct mock_core {
 	atomic_t fill_active;
 	atomic_t revoked;
 	atomic_t revoked_active;
+	atomic_t late;
 };
 
 /**
@@ -130,6 +132,23 @@ u32 mock_core_active(struct dma_buf *dmabuf, struct dma_buf_attachment *attach)
 			active += atomic_read(&core->active);
 	mutex_unlock(&mock_importers_lock);
 	return active;
+}
+
+/**
+ * mock_core_device_leaves - the driver of a device lets go of it
+ * @dev: the device
+ *
+ * Whatever is mapped for it was to be gone by now.
+ */
+void mock_core_device_leaves(struct device *dev)
+{
+	struct mock_core *core;
+
+	mutex_lock(&mock_importers_lock);
+	list_for_each_entry(core, &mock_importers, node)
+		if (core->att->dev == dev && !atomic_read(&core->revoked))
+			atomic_inc(&core->late);
+	mutex_unlock(&mock_importers_lock);
 }
 
 /* ---- the importer's callbacks --------------------------------------------------- */
@@ -525,6 +544,7 @@ int mock_core_info(struct mock_object *obj, struct p2pbuf_mock_import_info *arg)
 	arg->torn = atomic_read(&core->torn);
 	arg->revoked = atomic_read(&core->revoked);
 	arg->revoked_active = atomic_read(&core->revoked_active);
+	arg->late = atomic_read(&core->late);
 	arg->dead = p2pbuf_attachment_is_revoked(core->att);
 	arg->locked = dma_resv_is_locked(core->dmabuf->resv);
 	if (arg->locked)

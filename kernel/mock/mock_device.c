@@ -157,6 +157,7 @@ static void mock_remove(struct pci_dev *pdev)
 {
 	struct mock_device *mdev = pci_get_drvdata(pdev);
 
+	mock_core_device_leaves(&pdev->dev);
 	/* No new buffer finds it ... */
 	mutex_lock(&mock_devices_lock);
 	list_del(&mdev->node);

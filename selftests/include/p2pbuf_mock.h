@@ -497,6 +497,8 @@ struct p2pbuf_mock_fill {
  * @torn: out, I/O whose table changed while it was using it
  * @revoked: out, calls of revoked()
  * @revoked_active: out, of which while I/O was active
+ * @late: out, times its device's driver went before revoked() was called
+ * @pad: 0
  * @dead: out, the attachment is revoked
  * @locked: out, CORE: somebody holds the resv right now; what follows and
  *	fill_bytes, fill_segments are left out
@@ -518,6 +520,8 @@ struct p2pbuf_mock_import_info {
 	__u32 torn;
 	__u32 revoked;
 	__u32 revoked_active;
+	__u32 late;
+	__u32 pad;
 	__u32 dead;
 	__u32 locked;
 	__u64 mappings;

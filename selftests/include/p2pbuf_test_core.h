@@ -111,6 +111,7 @@ static inline void ptc_teardown(struct ptc *c)
 		EXPECT_EQ(0, _i.fill_active);				\
 		EXPECT_EQ(0, _i.torn);					\
 		EXPECT_EQ(0, _i.revoked_active);			\
+		EXPECT_EQ(0, _i.late);					\
 		EXPECT_GE(1, _i.revoked);				\
 	}								\
 } while (0)
