@@ -20,6 +20,7 @@
 #include <linux/dma-resv.h>
 #include <linux/fs.h>
 #include <linux/io-64-nonatomic-lo-hi.h>
+#include <linux/iommu.h>
 #include <linux/iosys-map.h>
 #include <linux/iopoll.h>
 #include <linux/kref.h>
@@ -476,13 +477,28 @@ static int edu_dma_run(struct edu_device *edu, u64 src, u64 dst, u32 len,
 				  !(status & EDU_DMA_RUN), 1000, 20000000);
 }
 
+/*
+ * dma_need_sync() knows for direct mappings. Behind an IOMMU it says yes to
+ * everything on a kernel with dma-debug, which then complains of a peer's BAR:
+ * it never heard of what dma_iova_link() mapped. Only devices that are not
+ * trusted are bounced there, and this is none.
+ */
+static bool edu_is_bounced(struct device *dev, dma_addr_t addr)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain && domain->type & __IOMMU_DOMAIN_PAGING)
+		return false;
+	return dma_need_sync(dev, addr);
+}
+
 /* Bounced memory must be copied; the rest, a peer's BAR too, needs nothing. */
 static void edu_sync(struct edu_attachment *att, dma_addr_t addr, u32 len,
 		     bool write)
 {
 	struct device *dev = att->attach->dev;
 
-	if (!dma_need_sync(dev, addr))
+	if (!edu_is_bounced(dev, addr))
 		return;
 	if (write)
 		dma_sync_single_for_cpu(dev, addr, len, DMA_BIDIRECTIONAL);
