@@ -23,6 +23,9 @@
 #define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
 #define POISON		0xdeadbeefcafef00dULL
 
+/* More mappings of one page than dma-debug puts up with by itself. */
+#define CROWD		16
+
 /* Importers that cannot have the BAR, whatever the topology. */
 static const __u32 far_kinds[] = {
 	0,
@@ -235,6 +238,39 @@ TEST_F(importer, near_follows_moves)
 		EXPECT_EQ(to, placement(self->fd, self->bo.handle));
 		check_data(_metadata, self, id, 30 + i);
 	}
+}
+
+/* One buffer for many importers is what a dma-buf is for. */
+TEST_F(importer, crowd_maps_system_memory)
+{
+	struct drm_p2pbuf_gem_create bo;
+	int id[CROWD], dmabuf, i;
+	__u64 bytes[LEN / 8];
+	void *cpu;
+
+	ASSERT_EQ(0, ptx_create(self->fd, 16 * LEN, SYSTEM, 0, &bo));
+	cpu = ptx_mmap(self->fd, 16 * LEN, bo.mmap_offset);
+	ASSERT_NE(NULL, cpu);
+	ptx_fill(cpu, 16 * LEN, 5);
+	dmabuf = ptx_export(self->fd, bo.handle, true);
+	ASSERT_LE(0, dmabuf);
+
+	for (i = 0; i < CROWD; i++) {
+		id[i] = pte_attach(self->edu, dmabuf, P2PBUF_EDU_GOOD, NULL);
+		ASSERT_LE(0, id[i]);
+		ASSERT_EQ(0, pte_map(self->edu, id[i], NULL));
+	}
+	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	for (i = 0; i < CROWD; i++) {
+		memset(bytes, 0xa5, sizeof(bytes));
+		ASSERT_EQ(0, pte_dma_read(self->edu, id[i], i * LEN, bytes,
+					  LEN));
+		EXPECT_EQ(0, memcmp(bytes, (char *)cpu + i * LEN, LEN));
+	}
+	for (i = 0; i < CROWD; i++)
+		EXPECT_EQ(0, pte_detach(self->edu, id[i]));
+	close(dmabuf);
+	munmap(cpu, 16 * LEN);
 }
 
 TEST_F(importer, far_gets_system_memory)

@@ -31,6 +31,13 @@
 #include "exporter.h"
 #include "p2pbuf_compat_sgt.h"
 
+/*
+ * Importers sync around their I/O where it is needed. Any number of them may
+ * map the same pages, which dma-debug takes for a leak unless it is told.
+ */
+#define P2PBUF_SYSTEM_ATTRS \
+	(DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_DEBUGGING_IGNORE_CACHELINES)
+
 static const struct p2pbuf_move_ctx p2pbuf_map_ctx = { .interruptible = true };
 
 static bool p2pbuf_attachment_is_near(struct p2pbuf_object *obj,
@@ -166,8 +173,7 @@ p2pbuf_dmabuf_map_system(struct p2pbuf_object *obj,
 	if (ret)
 		goto free_sgt;
 
-	/* Importers sync around their I/O where it is needed. */
-	ret = dma_map_sgtable(attach->dev, sgt, dir, DMA_ATTR_SKIP_CPU_SYNC);
+	ret = dma_map_sgtable(attach->dev, sgt, dir, P2PBUF_SYSTEM_ATTRS);
 	if (ret)
 		goto free_table;
 
@@ -326,8 +332,7 @@ static void p2pbuf_dmabuf_unmap(struct dma_buf_attachment *attach,
 
 	/* The object may have moved since: the table says what it is. */
 	if (!p2pbuf_compat_sgt_is_mmio(sgt)) {
-		dma_unmap_sgtable(attach->dev, sgt, dir,
-				  DMA_ATTR_SKIP_CPU_SYNC);
+		dma_unmap_sgtable(attach->dev, sgt, dir, P2PBUF_SYSTEM_ATTRS);
 		sg_free_table(sgt);
 		kfree(sgt);
 		return;

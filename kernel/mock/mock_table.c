@@ -145,8 +145,12 @@ static int mock_plan(struct mock_map *map, enum p2pbuf_mock_shape shape,
 
 static unsigned long mock_attrs(const struct mock_map *map)
 {
-	/* The same page is mapped for many devices; nothing is cached here. */
-	return map->place->mdev ? DMA_ATTR_MMIO : DMA_ATTR_SKIP_CPU_SYNC;
+	/*
+	 * Nothing is cached here, and many importers may map the same page,
+	 * which dma-debug takes for a leak unless it is told.
+	 */
+	return DMA_ATTR_DEBUGGING_IGNORE_CACHELINES |
+	       (map->place->mdev ? DMA_ATTR_MMIO : DMA_ATTR_SKIP_CPU_SYNC);
 }
 
 static void mock_unmap_seg(struct mock_map *map, struct mock_seg *seg,
