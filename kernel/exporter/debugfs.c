@@ -22,6 +22,7 @@ static const char * const p2pbuf_refusal_names[P2PBUF_REFUSALS] = {
 	[P2PBUF_REFUSED_FAR_IMPORTER] = "far_importer",
 	[P2PBUF_REFUSED_NO_SYSTEM] = "no_system_place",
 	[P2PBUF_REFUSED_FOREIGN] = "foreign_dmabuf",
+	[P2PBUF_REFUSED_READ_ONLY] = "read_only_dmabuf",
 	[P2PBUF_REFUSED_PRIVILEGE] = "privilege",
 	[P2PBUF_REFUSED_GONE] = "gone",
 };

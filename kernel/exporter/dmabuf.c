@@ -440,9 +440,10 @@ struct dma_buf *p2pbuf_dmabuf_export(struct drm_gem_object *gem, int flags)
  * @dmabuf: the dma-buf
  *
  * Only own objects come back: the exporter has no engine that could do
- * anything with memory of others.
+ * anything with memory of others. A handle gives all rights on its object, so
+ * that whoever was given no more than a descriptor to read from gets none.
  *
- * Return: the object with a new reference, or ERR_PTR(-EREMOTE).
+ * Return: the object with a new reference, or ERR_PTR(-EREMOTE), -EACCES.
  */
 struct drm_gem_object *p2pbuf_dmabuf_import(struct drm_device *drm,
 					    struct dma_buf *dmabuf)
@@ -453,6 +454,10 @@ struct drm_gem_object *p2pbuf_dmabuf_import(struct drm_device *drm,
 		return ERR_PTR(p2pbuf_refuse(to_p2pbuf_region(drm),
 					     P2PBUF_REFUSED_FOREIGN,
 					     -EREMOTE));
+	if (!(dmabuf->file->f_mode & FMODE_WRITE))
+		return ERR_PTR(p2pbuf_refuse(to_p2pbuf_region(drm),
+					     P2PBUF_REFUSED_READ_ONLY,
+					     -EACCES));
 
 	drm_gem_object_get(gem);
 	return gem;

@@ -40,6 +40,9 @@
  *			window (seen by the importer, which sees EBUSY when the
  *			object is pinned or CPU-mapped in VRAM)
  *	EREMOTE		PRIME import of a dma-buf that is not of this device
+ *	EACCES		PRIME import of a dma-buf that was exported without
+ *			DRM_RDWR, by another open file than the exporting one
+ *	EFAULT		user memory cannot be accessed
  *	EOPNOTSUPP	move of a window or of a VRAM-only object to system
  *			memory
  *	EINTR		interrupted, nothing was changed
