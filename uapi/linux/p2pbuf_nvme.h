@@ -59,6 +59,8 @@
  *	ERANGE		outside the binding's range or the device
  *	EACCES		the direction is not among the binding's rights
  *	EROFS		write to a read-only disk
+ *	EBUSY		write: pages of the range in the disk's page cache are
+ *			in use by somebody else; nothing was transferred
  *	ENODEV		the device is gone or unbound: bind anew
  *	ESTALE		the namespace was reformatted or resized: bind anew
  *	EREMOTEIO	P2PBUF_NVME_BIND_PEER_ONLY, and the exporter moved
@@ -67,7 +69,8 @@
  *	ENODATA		the device reported an unrecovered media error
  *	ETIMEDOUT	the command timed out and was aborted
  *	the path errors of BIND, when the exporter moved the buffer to where
- *	the device cannot reach it
+ *	the device cannot reach it; and the exporter's own error from mapping
+ *	it anew
  *
  * After an I/O error the bytes of the request's range are undefined on the
  * receiving side; nothing outside it is touched. A request is never reissued
