@@ -42,6 +42,7 @@ help:
 	@echo 'make check-debug       the same and the demo on a kernel with KASAN, lockdep, ...'
 	@echo '  QUICK=1                only what ci/debug.tests lists, as continuous integration'
 	@echo 'make soak HOURS=1      tests by chance, until the time is over (SEED=, ROUND=)'
+	@echo 'make fuzz CALLS=n       calls by chance on that kernel (SEED=, SECONDS=, STOCK=1)'
 	@echo 'make fuzz-lib          libFuzzer on what the library parses (SECONDS=)'
 	@echo 'make bench             guest instructions per I/O, build/bench/results.tsv'
 	@echo 'make style             checkpatch, sparse, W=1, kernel-doc, analyser, uapi alone'
@@ -124,6 +125,12 @@ soak: initramfs
 	@ci/check-debug build
 	@ci/soak $(if $(HOURS),-h '$(HOURS)') $(if $(SEED),-s '$(SEED)') \
 		$(if $(ROUND),-r '$(ROUND)')
+
+.PHONY: fuzz
+fuzz: $(if $(STOCK),initramfs,setup)
+	@ci/fuzz $(if $(CALLS),-n '$(CALLS)') $(if $(SECONDS),-t '$(SECONDS)') \
+		$(if $(SEED),-s '$(SEED)') $(if $(STOCK),-k) \
+		$(if $(ARGS),-- $(ARGS))
 
 .PHONY: fuzz-lib
 fuzz-lib:
