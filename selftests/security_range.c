@@ -225,7 +225,9 @@ TEST_F(range, ioctl_changes_while_it_is_read)
 			continue;
 		taken++;
 		ASSERT_EQ(0, ptn_info(rig->node, bind->id, &info));
-		EXPECT_EQ(MIDDLE, info.length);
+		/* user memory may be read half old, half new */
+		EXPECT_GE(SIZE - EDGE, info.length);
+		EXPECT_LT(0, info.length);
 		EXPECT_EQ(0, ptn_unbind(rig->node, bind->id));
 	}
 	atomic_store(&c.stop, 1);
@@ -269,11 +271,11 @@ TEST_F(range, sqe_changes_while_it_is_read)
 /* ---- what others hold ------------------------------------------------------------- */
 
 /*
- * A page of the disk's page cache that somebody holds cannot be forgotten
- * before a write: the write is refused, nothing is transferred, and nobody is
- * left with old bytes. As soon as it is let go of, the write is done.
+ * A page of the disk's page cache that somebody holds (here a pipe) stays
+ * what it was for him, and for nobody else: who reads after the write gets
+ * what was written.
  */
-TEST_F(range, page_cache_in_use)
+TEST_F(range, page_cache_held)
 {
 	struct ptn_rig *rig = &self->rig;
 	loff_t at = DEV;
@@ -285,15 +287,13 @@ TEST_F(range, page_cache_in_use)
 	ASSERT_EQ(0, ptn_disk_write(&rig->disk, rig->scratch, 4096, DEV));
 	ASSERT_EQ(0, pipe(ends));
 	ASSERT_EQ(4096, splice(rig->disk.fd, &at, ends[1], NULL, 4096, 0));
-	EXPECT_EQ(-EBUSY, ptn_write(&rig->ring, rig->node, self->id, 0, DEV,
-				    4096));
-	ASSERT_EQ(0, ptn_disk_read(&rig->disk, rig->scratch, 4096, DEV));
-	EXPECT_EQ(4096, ptn_check(rig->scratch, 4096, SEED + 1, DEV));
-	ASSERT_EQ(4096, read(ends[0], page, sizeof(page)));
-	close(ends[0]);
-	close(ends[1]);
 	EXPECT_EQ(4096, ptn_write(&rig->ring, rig->node, self->id, 0, DEV,
 				  4096));
+	ASSERT_EQ(4096, read(ends[0], page, sizeof(page)));
+	EXPECT_EQ(4096, ptn_check(page, 4096, SEED + 1, DEV));
+	close(ends[0]);
+	close(ends[1]);
+	memset(page, 0xa5, sizeof(page));
 	ASSERT_EQ(4096, pread(rig->disk.fd, page, sizeof(page), DEV));
 	EXPECT_EQ(4096, ptn_check(page, 4096, SEED, EDGE));
 }

@@ -59,8 +59,8 @@
  *	ERANGE		outside the binding's range or the device
  *	EACCES		the direction is not among the binding's rights
  *	EROFS		write to a read-only disk
- *	EBUSY		write: pages of the range in the disk's page cache are
- *			in use by somebody else; nothing was transferred
+ *	EBUSY		write: the kernel could not drop the range from the
+ *			disk's page cache; nothing was transferred
  *	ENODEV		the device is gone or unbound: bind anew
  *	ESTALE		the namespace was reformatted or resized: bind anew
  *	EREMOTEIO	P2PBUF_NVME_BIND_PEER_ONLY, and the exporter moved
