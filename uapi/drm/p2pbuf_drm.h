@@ -47,6 +47,73 @@
  *			memory
  *	EINTR		interrupted, nothing was changed
  *	ENODEV		the device is gone
+ *	ENXIO		PEER_INFO: no such PCI function
+ *
+ * Paged regions
+ *
+ * A region with P2PBUF_DEVICE_PAGED in its flags has a struct page for each
+ * page, and so have all its VRAM objects, in both placements (there is nothing
+ * to ask for when one is created). Two things follow. The CPU mapping of an
+ * object is a valid buffer for O_DIRECT: pread() and pwrite() and io_uring's
+ * READ and WRITE with an address. And (a part of) an object can be registered
+ * as a fixed buffer of an io_uring, for READ_FIXED and WRITE_FIXED on any
+ * O_DIRECT file. Windows can do neither.
+ *
+ * REGISTER and UNREGISTER are IORING_OP_URING_CMD on the render node, issued
+ * on the ring that shall have the buffer, which must have a buffer table
+ * (io_uring_register_buffers_sparse()):
+ *
+ *	sqe->fd		the render node (a fixed file works too)
+ *	sqe->cmd_op	P2PBUF_URING_REGISTER or P2PBUF_URING_UNREGISTER
+ *	sqe->addr	REGISTER: first byte in the object, multiple of 4096
+ *	sqe->len	REGISTER: bytes, multiple of 4096; 0 means to the end
+ *	sqe->cmd	struct drm_p2pbuf_uring_cmd
+ *
+ * cqe->res is 0 or -errno. All other fields of the SQE but user_data and the
+ * flags common to all SQEs are zero, and so are addr and len of UNREGISTER.
+ *
+ * The addr of a READ_FIXED or WRITE_FIXED on the slot is the byte offset from
+ * the first registered byte. Its ioprio must be
+ * &drm_p2pbuf_device_info.io_priority when the slot was registered with
+ * P2PBUF_PLACEMENT_VRAM, and must not be that value for any other I/O: the
+ * block layer of 7.3 merges adjacent requests of fixed buffers in VRAM with
+ * those of host memory, unless their priorities differ, and then some of the
+ * bytes go to wrong addresses.
+ *
+ * A registered object stays where it is: it is pinned, and charged as any
+ * pinned object, until the slot is empty again and I/O that uses it has ended.
+ * The slot is emptied by UNREGISTER, by io_uring's own update of the table, or
+ * by the end of the ring. Closing the render node or the handle does not, the
+ * slot keeps the object alive. The unplug of the device waits for slots in
+ * VRAM, and says so in the kernel's log.
+ *
+ * Commands fail with these, or the errors above:
+ *
+ *	EINVAL		malformed: unknown command, flag or placement, no
+ *			direction, an SQE field or a field of the command that
+ *			must be zero is not
+ *	EMEDIUMTYPE	the region is not paged
+ *	EPROTOTYPE	the object is a window
+ *	ENOENT		no such handle
+ *	EDOM		offset or length not a multiple of 4096
+ *	ERANGE		outside the object
+ *	EFBIG		more than 4 GiB - 4096 in one slot
+ *	EBADSLT		REGISTER: no such slot in the ring's buffer table;
+ *			UNREGISTER: neither that, nor an empty slot, nor one
+ *			that holds user memory
+ *	EEXIST		the slot is taken
+ *	EBUSY		pinned or CPU-mapped by the kernel in the other
+ *			placement, or I/O that keeps it from moving does not
+ *			end
+ *	EXDEV, ENOSPC, EDQUOT, EOPNOTSUPP
+ *			as above; the object is moved to the placement first
+ *
+ * A GEM_MOVE (or an eviction) of a paged object waits for O_DIRECT I/O on its
+ * CPU mapping, no longer than 15 s (EBUSY). Whatever holds the pages for longer
+ * (vmsplice(), buffers registered by address) makes moves fail with EBUSY; in
+ * VRAM the kernel refuses such users. I/O by address on a disk that does not
+ * take peer memory is refused by the kernel with EREMOTEIO while the object is
+ * in VRAM.
  */
 #ifndef _UAPI_P2PBUF_DRM_H_
 #define _UAPI_P2PBUF_DRM_H_
@@ -62,7 +129,10 @@ extern "C" {
 /** P2PBUF_PLACEMENT_SYSTEM: host memory that devices can reach */
 #define P2PBUF_PLACEMENT_SYSTEM		(1U << 1)
 
-/** P2PBUF_DEVICE_PAGED: the region has struct pages (file I/O, GUP) */
+/**
+ * P2PBUF_DEVICE_PAGED: objects have struct pages: their CPU mappings can be
+ * used for O_DIRECT, and they can be registered as io_uring fixed buffers
+ */
 #define P2PBUF_DEVICE_PAGED		(1U << 0)
 
 /**
@@ -77,6 +147,12 @@ extern "C" {
  * @resident_used: out, bytes of VRAM it holds now
  * @pin_limit: out, bytes of VRAM this user may pin
  * @pin_used: out, bytes this user has pinned now
+ * @io_priority: out, paged regions only, else 0: the ioprio of every SQE on a
+ *	slot in VRAM. Class best effort, level 4 (what processes have by
+ *	default), and a hint that no other region of this kernel has
+ * @pad: out, zero
+ *
+ * The first version of this struct ended with @pin_used.
  */
 struct drm_p2pbuf_device_info {
 	__u64 vram_size;
@@ -89,6 +165,8 @@ struct drm_p2pbuf_device_info {
 	__u64 resident_used;
 	__u64 pin_limit;
 	__u64 pin_used;
+	__u32 io_priority;
+	__u32 pad;
 };
 
 /**
@@ -168,10 +246,57 @@ struct drm_p2pbuf_gem_info {
 	__u64 pins;
 };
 
+/** P2PBUF_PEER_REACHABLE: the function reaches the region, peer to peer */
+#define P2PBUF_PEER_REACHABLE		(1U << 0)
+
+/**
+ * struct drm_p2pbuf_peer_info - DRM_IOCTL_P2PBUF_PEER_INFO
+ * @pci: in, a function, as domain << 16 | bus << 8 | devfn
+ * @flags: out, P2PBUF_PEER_* bits
+ *
+ * The kernel's own judgement (pci_p2pdma_distance()), which decides about
+ * fixed buffers and O_DIRECT. It says nothing about the function's driver: of
+ * the disk drivers of 7.3 only nvme takes peer memory.
+ */
+struct drm_p2pbuf_peer_info {
+	__u32 pci;
+	__u32 flags;
+};
+
+/** P2PBUF_REGISTER_READ: READ_FIXED may fill the buffer */
+#define P2PBUF_REGISTER_READ		(1U << 0)
+/** P2PBUF_REGISTER_WRITE: WRITE_FIXED may take bytes from the buffer */
+#define P2PBUF_REGISTER_WRITE		(1U << 1)
+
+/**
+ * struct drm_p2pbuf_uring_cmd - the cmd area of an SQE on the render node
+ * @handle: REGISTER: the object; UNREGISTER: must be zero
+ * @index: slot of the ring's buffer table
+ * @placement: REGISTER: where the object is moved to, if it is not there, and
+ *	stays, one P2PBUF_PLACEMENT_* bit; UNREGISTER: must be zero
+ * @flags: REGISTER: P2PBUF_REGISTER_* bits, at least one; I/O in the other
+ *	direction is EFAULT. UNREGISTER: must be zero
+ */
+struct drm_p2pbuf_uring_cmd {
+	__u32 handle;
+	__u32 index;
+	__u32 placement;
+	__u32 flags;
+};
+
+/** P2PBUF_URING_REGISTER: put (a part of) an object into a slot */
+#define P2PBUF_URING_REGISTER		0x01
+/**
+ * P2PBUF_URING_UNREGISTER: empty a slot. io_uring does not tell whose it is:
+ * a buffer that another driver registered goes, too.
+ */
+#define P2PBUF_URING_UNREGISTER		0x02
+
 #define DRM_P2PBUF_DEVICE_INFO		0x00
 #define DRM_P2PBUF_GEM_CREATE		0x01
 #define DRM_P2PBUF_GEM_MOVE		0x02
 #define DRM_P2PBUF_GEM_INFO		0x03
+#define DRM_P2PBUF_PEER_INFO		0x04
 
 #define DRM_IOCTL_P2PBUF_DEVICE_INFO \
 	DRM_IOR(DRM_COMMAND_BASE + DRM_P2PBUF_DEVICE_INFO, \
@@ -185,6 +310,9 @@ struct drm_p2pbuf_gem_info {
 #define DRM_IOCTL_P2PBUF_GEM_INFO \
 	DRM_IOWR(DRM_COMMAND_BASE + DRM_P2PBUF_GEM_INFO, \
 		 struct drm_p2pbuf_gem_info)
+#define DRM_IOCTL_P2PBUF_PEER_INFO \
+	DRM_IOWR(DRM_COMMAND_BASE + DRM_P2PBUF_PEER_INFO, \
+		 struct drm_p2pbuf_peer_info)
 
 #if defined(__cplusplus)
 }
