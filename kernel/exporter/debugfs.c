@@ -25,6 +25,10 @@ static const char * const p2pbuf_refusal_names[P2PBUF_REFUSALS] = {
 	[P2PBUF_REFUSED_READ_ONLY] = "read_only_dmabuf",
 	[P2PBUF_REFUSED_PRIVILEGE] = "privilege",
 	[P2PBUF_REFUSED_GONE] = "gone",
+	[P2PBUF_REFUSED_PAGES] = "pages_in_use",
+	[P2PBUF_REFUSED_NOT_PAGED] = "not_paged",
+	[P2PBUF_REFUSED_WINDOW] = "window_registration",
+	[P2PBUF_REFUSED_SLOT] = "registration_slot",
 };
 
 static int p2pbuf_debugfs_counters(struct seq_file *m, void *unused)
@@ -35,6 +39,14 @@ static int p2pbuf_debugfs_counters(struct seq_file *m, void *unused)
 
 	seq_printf(m, "moves %lld\n", atomic64_read(&region->moves));
 	seq_printf(m, "evictions %lld\n", atomic64_read(&region->evictions));
+	seq_printf(m, "registrations %lld\n",
+		   atomic64_read(&region->registrations));
+	seq_printf(m, "page_waits %lld\n", atomic64_read(&region->page_waits));
+	seq_printf(m, "busy_victims %lld\n",
+		   atomic64_read(&region->busy_victims));
+	seq_printf(m, "quarantines %lld\n",
+		   atomic64_read(&region->quarantines));
+	seq_printf(m, "quarantined %d\n", atomic_read(&region->quarantined));
 	for (i = 0; i < P2PBUF_REFUSALS; i++)
 		seq_printf(m, "refused_%s %lld\n", p2pbuf_refusal_names[i],
 			   atomic64_read(&region->refusals[i]));
@@ -51,10 +63,10 @@ static int p2pbuf_debugfs_objects(struct seq_file *m, void *unused)
 	struct p2pbuf_region *region = to_p2pbuf_region(entry->dev);
 	struct p2pbuf_object *obj;
 
-	seq_puts(m, "size placement flags pins vmaps far vram_mappings generation evictions mappings\n");
+	seq_puts(m, "size placement flags pins vmaps far vram_mappings generation evictions mappings registrations\n");
 	spin_lock(&region->objects_lock);
 	list_for_each_entry(obj, &region->objects, region_node)
-		seq_printf(m, "%zu %s %#x %u %u %u %u %llu %llu %llu\n",
+		seq_printf(m, "%zu %s %#x %u %u %u %u %llu %llu %llu %u\n",
 			   obj->tbo.base.size,
 			   READ_ONCE(obj->placement) == P2PBUF_PLACEMENT_VRAM ?
 				"vram" : "system",
@@ -64,7 +76,8 @@ static int p2pbuf_debugfs_objects(struct seq_file *m, void *unused)
 			   READ_ONCE(obj->vram_mappings),
 			   READ_ONCE(obj->generation),
 			   READ_ONCE(obj->evictions),
-			   READ_ONCE(obj->mappings));
+			   READ_ONCE(obj->mappings),
+			   READ_ONCE(obj->registrations));
 	spin_unlock(&region->objects_lock);
 	return 0;
 }

@@ -23,6 +23,11 @@ module_param(reserved, ulong, 0644);
 MODULE_PARM_DESC(reserved,
 		 "bytes at the start of the BAR that only windows reach (default 0)");
 
+static bool paged;
+module_param(paged, bool, 0644);
+MODULE_PARM_DESC(paged,
+		 "give functions bound from now on struct pages, for file I/O (default no)");
+
 static int p2pbuf_driver_pick_bar(struct pci_dev *pdev)
 {
 	const unsigned long want = IORESOURCE_MEM | IORESOURCE_PREFETCH;
@@ -45,6 +50,7 @@ static int p2pbuf_driver_probe(struct pci_dev *pdev,
 	struct p2pbuf_region_desc desc = {
 		.pdev = pdev,
 		.reserved = reserved,
+		.paged = paged,
 	};
 	struct p2pbuf_region *region;
 	int which, ret;

@@ -8,6 +8,7 @@
  *
  * Lock order, outer first:
  *
+ *	uring_lock		of an io_uring, by a fixed buffer's release
  *	mmap_lock
  *	region->alloc_lock	only by a second try to get VRAM
  *	dma_resv of an object	one at a time; victims of an eviction by
@@ -34,6 +35,7 @@
 #include <linux/spinlock.h>
 #include <linux/uidgid.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 
 #include <drm/drm_device.h>
 #include <drm/drm_file.h>
@@ -47,6 +49,10 @@
 
 #define P2PBUF_DRIVER_NAME	"p2pbuf_exporter"
 
+/* How often an unplug that has to wait says so. */
+#define P2PBUF_UNPLUG_REPORT	(10 * HZ)
+
+struct io_uring_cmd;
 struct iosys_map;
 struct p2pdma_provider;
 struct user_struct;
@@ -65,6 +71,10 @@ enum p2pbuf_refusal {
 	P2PBUF_REFUSED_READ_ONLY,
 	P2PBUF_REFUSED_PRIVILEGE,
 	P2PBUF_REFUSED_GONE,
+	P2PBUF_REFUSED_PAGES,
+	P2PBUF_REFUSED_NOT_PAGED,
+	P2PBUF_REFUSED_WINDOW,
+	P2PBUF_REFUSED_SLOT,
 	P2PBUF_REFUSALS,
 };
 
@@ -100,6 +110,18 @@ struct p2pbuf_region {
 	u64 reserved;
 	u64 resident_limit;
 
+	/*
+	 * Paged regions, see paged.c: where the CPU sees the range until the
+	 * region is unregistered,
+	 */
+	bool paged;
+	void *vaddr;
+	/* the hint of its I/O priority, */
+	unsigned int hint;
+	/* and dead objects with I/O in flight. */
+	struct workqueue_struct *quarantine;
+	atomic_t quarantined;
+
 	/* one at a time waits for victims, see p2pbuf_move_to_vram() */
 	struct mutex alloc_lock;
 	struct p2pbuf_quota quota;
@@ -114,6 +136,11 @@ struct p2pbuf_region {
 	atomic64_t departures;
 	atomic64_t moves;
 	atomic64_t evictions;
+	/* objects that were not evicted because of I/O by address */
+	atomic64_t busy_victims;
+	atomic64_t page_waits;
+	atomic64_t quarantines;
+	atomic64_t registrations;
 	atomic64_t refusals[P2PBUF_REFUSALS];
 };
 
@@ -126,6 +153,18 @@ static inline struct p2pbuf_region *to_p2pbuf_region(struct drm_device *drm)
 static inline u64 p2pbuf_region_vram_size(const struct p2pbuf_region *region)
 {
 	return region->size - region->reserved;
+}
+
+static inline bool p2pbuf_region_is_paged(const struct p2pbuf_region *region)
+{
+	return region->paged;
+}
+
+/* Where the CPU sees a byte of a paged region. */
+static inline void __iomem *
+p2pbuf_region_io(const struct p2pbuf_region *region, u64 offset)
+{
+	return (void __iomem __force *)region->vaddr + offset;
 }
 
 int p2pbuf_refuse(struct p2pbuf_region *region, enum p2pbuf_refusal why,
@@ -176,6 +215,11 @@ struct p2pbuf_object {
 	unsigned int far_attachments;
 	/* DMA mappings of the BAR that importers have not unmapped */
 	unsigned int vram_mappings;
+	/* slots of io_urings that it is in; each holds a pin */
+	unsigned int registrations;
+	/* of the move that is under way */
+	unsigned long patience;
+	struct delayed_work quarantine;
 	struct p2pbuf_charge charge;
 
 	u64 generation;
@@ -217,7 +261,16 @@ struct p2pbuf_move_ctx {
 	bool nowait;
 	/* bytes are lost if it fails */
 	bool insist;
+	/*
+	 * Jiffies to wait for I/O by address before -ETXTBSY says that the
+	 * caller shall unlock and come again; 0 if he cannot, see paged.c.
+	 */
+	unsigned long patience;
 };
+
+/* For who comes again, and for who cannot. */
+#define P2PBUF_PAGES_SHORT	(HZ / 20)
+#define P2PBUF_PAGES_LONG	(5 * HZ)
 
 /* object.c */
 struct p2pbuf_object *p2pbuf_object_alloc(struct p2pbuf_region *region,
@@ -247,6 +300,22 @@ int p2pbuf_object_suspend(struct p2pbuf_object *obj);
 int p2pbuf_object_resume(struct p2pbuf_object *obj);
 int p2pbuf_object_move(struct p2pbuf_object *obj, u32 placement, bool nowait);
 
+/* paged.c */
+int p2pbuf_paged_init(struct p2pbuf_region *region);
+int p2pbuf_paged_init_quarantine(struct p2pbuf_region *region);
+void p2pbuf_paged_unplug(struct p2pbuf_region *region);
+void p2pbuf_paged_fini(struct p2pbuf_region *region);
+u32 p2pbuf_paged_priority(const struct p2pbuf_region *region);
+struct page *p2pbuf_paged_page(const struct p2pbuf_object *obj,
+			       unsigned long index);
+bool p2pbuf_paged_is_busy(struct p2pbuf_object *obj);
+int p2pbuf_paged_wait(struct p2pbuf_object *obj,
+		      const struct p2pbuf_move_ctx *ctx);
+bool p2pbuf_paged_quarantine(struct p2pbuf_object *obj);
+
+/* fixed.c */
+int p2pbuf_fixed_uring_cmd(struct io_uring_cmd *cmd, unsigned int issue_flags);
+
 /* ttm.c */
 int p2pbuf_ttm_init(struct p2pbuf_region *region);
 void p2pbuf_ttm_unplug(struct p2pbuf_region *region);
@@ -264,6 +333,9 @@ void p2pbuf_ttm_vunmap(struct p2pbuf_object *obj, struct iosys_map *map);
 void p2pbuf_ttm_touch(struct p2pbuf_object *obj);
 u64 p2pbuf_ttm_vram_offset(const struct p2pbuf_object *obj);
 struct page **p2pbuf_ttm_pages(const struct p2pbuf_object *obj);
+struct page *p2pbuf_ttm_page(const struct p2pbuf_object *obj,
+			     unsigned long index);
+void p2pbuf_ttm_release(struct p2pbuf_object *obj);
 void p2pbuf_ttm_debugfs(struct drm_minor *minor);
 
 /* window.c */
@@ -296,7 +368,7 @@ void p2pbuf_quota_uncharge(struct p2pbuf_quota *quota,
 			   struct p2pbuf_charge *charge);
 
 /* ioctl.c */
-#define P2PBUF_NUM_IOCTLS	4
+#define P2PBUF_NUM_IOCTLS	5
 extern const struct drm_ioctl_desc p2pbuf_ioctls[P2PBUF_NUM_IOCTLS];
 long p2pbuf_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 #ifdef CONFIG_COMPAT

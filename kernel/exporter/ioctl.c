@@ -8,6 +8,7 @@
  */
 #include <linux/capability.h>
 #include <linux/nospec.h>
+#include <linux/pci-p2pdma.h>
 #include <linux/uaccess.h>
 
 #include <drm/drm_drv.h>
@@ -43,7 +44,10 @@ static int p2pbuf_ioctl_device_info(struct drm_device *drm, void *data,
 		.resident_used = p2pbuf_account_used(account),
 		.pin_limit = region->quota.user_limit,
 		.pin_used = p2pbuf_quota_used(&region->quota),
+		.io_priority = p2pbuf_paged_priority(region),
 	};
+	if (p2pbuf_region_is_paged(region))
+		info->flags |= P2PBUF_DEVICE_PAGED;
 
 	drm_dev_exit(idx);
 	return 0;
@@ -165,6 +169,33 @@ put_object:
 	return ret;
 }
 
+static int p2pbuf_ioctl_peer_info(struct drm_device *drm, void *data,
+				  struct drm_file *file)
+{
+	struct p2pbuf_region *region = to_p2pbuf_region(drm);
+	struct drm_p2pbuf_peer_info *args = data;
+	struct pci_dev *peer;
+	int idx, ret = 0;
+
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+
+	peer = pci_get_domain_bus_and_slot(args->pci >> 16,
+					   PCI_BUS_NUM(args->pci),
+					   args->pci & 0xff);
+	if (!peer) {
+		ret = -ENXIO;
+		goto exit;
+	}
+	args->flags = 0;
+	if (pci_p2pdma_distance(region->pdev, &peer->dev, false) >= 0)
+		args->flags = P2PBUF_PEER_REACHABLE;
+	pci_dev_put(peer);
+exit:
+	drm_dev_exit(idx);
+	return ret;
+}
+
 const struct drm_ioctl_desc p2pbuf_ioctls[P2PBUF_NUM_IOCTLS] = {
 	DRM_IOCTL_DEF_DRV(P2PBUF_DEVICE_INFO, p2pbuf_ioctl_device_info,
 			  DRM_RENDER_ALLOW),
@@ -173,6 +204,8 @@ const struct drm_ioctl_desc p2pbuf_ioctls[P2PBUF_NUM_IOCTLS] = {
 	DRM_IOCTL_DEF_DRV(P2PBUF_GEM_MOVE, p2pbuf_ioctl_gem_move,
 			  DRM_RENDER_ALLOW),
 	DRM_IOCTL_DEF_DRV(P2PBUF_GEM_INFO, p2pbuf_ioctl_gem_info,
+			  DRM_RENDER_ALLOW),
+	DRM_IOCTL_DEF_DRV(P2PBUF_PEER_INFO, p2pbuf_ioctl_peer_info,
 			  DRM_RENDER_ALLOW),
 };
 
@@ -186,6 +219,8 @@ static const size_t p2pbuf_ioctl_first_size[P2PBUF_NUM_IOCTLS] = {
 		offsetofend(struct drm_p2pbuf_gem_move, pad),
 	[DRM_P2PBUF_GEM_INFO] =
 		offsetofend(struct drm_p2pbuf_gem_info, pins),
+	[DRM_P2PBUF_PEER_INFO] =
+		offsetofend(struct drm_p2pbuf_peer_info, flags),
 };
 
 /* Make @cmd one that drm_ioctl() knows byte for byte. */

@@ -16,10 +16,11 @@
  *	5. wait for every fence, BOOKKEEP included (ERESTARTSYS, or EBUSY when
  *	   it takes too long); on error importers simply map the old place
  *	   again
- *	6. copy, flush, switch the resource, free the old range
+ *	6. of a paged object, wait for I/O by address (EBUSY), see paged.c
+ *	7. copy, flush, switch the resource, free the old range
  *
- * 2 and 3 and the rest of 6 are TTM's; 4 and 5 are p2pbuf_move_quiesce(),
- * called from TTM's move callback. Steps up to 5 can fail and leave the object
+ * 2 and 3 and the rest of 7 are TTM's; 4 and 5 are p2pbuf_move_quiesce(),
+ * called from TTM's move callback. Steps up to 6 can fail and leave the object
  * where it is; after that nothing can fail.
  *
  * An importer may still map the old place when the move is over, if only for
@@ -27,6 +28,7 @@
  * harmless for a move, but not for an unplug: p2pbuf_object_unplug() waits
  * for the unmap too.
  */
+#include <linux/delay.h>
 #include <linux/dma-resv.h>
 #include <linux/jiffies.h>
 
@@ -37,8 +39,8 @@
 
 /* A fence that has not signalled by then belongs to a stuck device. */
 #define P2PBUF_FENCE_TIMEOUT	(15 * HZ)
-/* How often an unplug that has to wait says so. */
-#define P2PBUF_UNPLUG_REPORT	(10 * HZ)
+/* So long I/O by address may keep an object from moving. */
+#define P2PBUF_PAGES_TIMEOUT	(15 * HZ)
 
 /**
  * p2pbuf_move_quiesce() - nobody uses the present place any more
@@ -107,6 +109,16 @@ void p2pbuf_move_done(struct p2pbuf_object *obj, u32 placement)
 	}
 }
 
+/* Who can come again is told so; for everybody else it is over. */
+static int p2pbuf_move_error(struct p2pbuf_object *obj,
+			     const struct p2pbuf_move_ctx *ctx, int error)
+{
+	if (error == -ETXTBSY && !ctx->patience)
+		return p2pbuf_refuse(p2pbuf_object_region(obj),
+				     P2PBUF_REFUSED_PAGES, -EBUSY);
+	return error;
+}
+
 /**
  * p2pbuf_object_to_system() - make importers able to map system pages
  * @obj: the object
@@ -115,12 +127,14 @@ void p2pbuf_move_done(struct p2pbuf_object *obj, u32 placement)
  * Also for an object that is in system memory already: it may be swapped out,
  * or in the domain that must not be mapped.
  *
- * Return: 0, -EBUSY, -ENODEV, -ENOMEM, -EOPNOTSUPP or -ERESTARTSYS.
+ * Return: 0, -EBUSY, -ENODEV, -ENOMEM, -EOPNOTSUPP or -ERESTARTSYS; with
+ * @ctx->patience also -ETXTBSY.
  */
 int p2pbuf_object_to_system(struct p2pbuf_object *obj,
 			    const struct p2pbuf_move_ctx *ctx)
 {
 	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+	int ret;
 
 	dma_resv_assert_held(obj->tbo.base.resv);
 
@@ -133,12 +147,13 @@ int p2pbuf_object_to_system(struct p2pbuf_object *obj,
 	    p2pbuf_object_is_fixed(obj))
 		return p2pbuf_refuse(region, P2PBUF_REFUSED_FIXED, -EBUSY);
 
-	return p2pbuf_ttm_to_system(obj, ctx);
+	ret = p2pbuf_ttm_to_system(obj, ctx);
+	return p2pbuf_move_error(obj, ctx, ret);
 }
 
 /*
  * Into VRAM, with eviction. -ENOSPC and -EAGAIN are worth another try with a
- * ww ticket: some victim was locked for the moment.
+ * ww ticket: some victim was locked for the moment. -ETXTBSY as above.
  */
 static int p2pbuf_object_to_vram(struct p2pbuf_object *obj,
 				 const struct p2pbuf_move_ctx *ctx)
@@ -165,7 +180,7 @@ static int p2pbuf_object_to_vram(struct p2pbuf_object *obj,
 	ret = p2pbuf_ttm_to_vram(obj, ctx);
 	if (ret)
 		p2pbuf_account_uncharge(obj);
-	return ret;
+	return p2pbuf_move_error(obj, ctx, ret);
 }
 
 static int p2pbuf_move_to_vram_once(struct p2pbuf_object *obj,
@@ -243,6 +258,24 @@ static int p2pbuf_move_to_system(struct p2pbuf_object *obj,
 	return ret;
 }
 
+static int p2pbuf_object_move_once(struct p2pbuf_object *obj, u32 placement,
+				   const struct p2pbuf_move_ctx *ctx)
+{
+	int idx, ret;
+
+	if (!drm_dev_enter(obj->tbo.base.dev, &idx))
+		return -ENODEV;
+
+	if (placement == P2PBUF_PLACEMENT_VRAM)
+		ret = p2pbuf_object_is_window(obj) ? 0 :
+		      p2pbuf_move_to_vram(obj, ctx);
+	else
+		ret = p2pbuf_move_to_system(obj, ctx);
+
+	drm_dev_exit(idx);
+	return ret;
+}
+
 /**
  * p2pbuf_object_move() - put an object where the user wants it
  * @obj: the object; its resv is not held
@@ -253,22 +286,28 @@ static int p2pbuf_move_to_system(struct p2pbuf_object *obj,
  */
 int p2pbuf_object_move(struct p2pbuf_object *obj, u32 placement, bool nowait)
 {
-	const struct p2pbuf_move_ctx ctx = {
+	struct p2pbuf_move_ctx ctx = {
 		.interruptible = true,
 		.nowait = nowait,
+		.patience = P2PBUF_PAGES_SHORT,
 	};
-	int idx, ret;
+	unsigned long end = jiffies + P2PBUF_PAGES_TIMEOUT;
+	int ret;
 
-	if (!drm_dev_enter(obj->tbo.base.dev, &idx))
-		return -ENODEV;
-
-	if (placement == P2PBUF_PLACEMENT_VRAM)
-		ret = p2pbuf_object_is_window(obj) ? 0 :
-		      p2pbuf_move_to_vram(obj, &ctx);
-	else
-		ret = p2pbuf_move_to_system(obj, &ctx);
-
-	drm_dev_exit(idx);
+	/*
+	 * In between everybody who waits for the resv to fault in a page gets
+	 * his turn. The more patient the next try, for I/O that is slow.
+	 */
+	while ((ret = p2pbuf_object_move_once(obj, placement, &ctx)) ==
+	       -ETXTBSY) {
+		if (nowait || time_after(jiffies, end)) {
+			ctx.patience = 0;
+			return p2pbuf_move_error(obj, &ctx, ret);
+		}
+		if (msleep_interruptible(5))
+			return -ERESTARTSYS;
+		ctx.patience = min_t(unsigned long, 2 * ctx.patience, 2 * HZ);
+	}
 	return ret;
 }
 
@@ -338,12 +377,38 @@ static void p2pbuf_unplug_wait(struct p2pbuf_object *obj,
 	dma_resv_lock(obj->tbo.base.resv, NULL);
 }
 
+/*
+ * The same for I/O by address, which does not tell when it ends. Nobody gets
+ * new pages: the page tables are zapped for good.
+ */
+static int p2pbuf_unplug_pages(struct p2pbuf_object *obj,
+			       unsigned long *report)
+{
+	const struct p2pbuf_move_ctx ctx = { .patience = P2PBUF_PAGES_SHORT };
+	int ret;
+
+	ret = p2pbuf_paged_wait(obj, &ctx);
+	if (!ret)
+		return 0;
+
+	dma_resv_unlock(obj->tbo.base.resv);
+	if (time_after(jiffies, *report)) {
+		drm_notice(&p2pbuf_object_region(obj)->drm,
+			   "unplug waits for I/O by address\n");
+		*report = jiffies + P2PBUF_UNPLUG_REPORT;
+	}
+	schedule_timeout_idle(1);
+	dma_resv_lock(obj->tbo.base.resv, NULL);
+	return ret;
+}
+
 /**
  * p2pbuf_object_unplug() - the device goes: get an object off the BAR
  * @obj: the object
  *
- * To system memory where it may live there, else its place is gone. Pins do
- * not help: only importers that can be revoked hold pins in VRAM. After
+ * To system memory where it may live there, else its place is gone. Pins of
+ * importers do not help: only those that can be revoked hold pins in VRAM;
+ * fixed buffers cannot be, and are waited for like kernel mappings. After
  * this nobody reaches the BAR through the object. Called after
  * drm_dev_unplug(), so nothing new reaches it either. Idempotent.
  *
@@ -352,6 +417,7 @@ static void p2pbuf_unplug_wait(struct p2pbuf_object *obj,
 int p2pbuf_object_unplug(struct p2pbuf_object *obj)
 {
 	const struct p2pbuf_move_ctx ctx = { .insist = true };
+	unsigned long report = jiffies + P2PBUF_UNPLUG_REPORT;
 	int ret;
 
 	dma_resv_lock(obj->tbo.base.resv, NULL);
@@ -360,6 +426,12 @@ int p2pbuf_object_unplug(struct p2pbuf_object *obj)
 		if (obj->vmaps) {
 			p2pbuf_unplug_wait(obj, &obj->vmaps,
 					   "a kernel mapping to end");
+			continue;
+		}
+
+		if (obj->registrations) {
+			p2pbuf_unplug_wait(obj, &obj->registrations,
+					   "registered io_uring buffers");
 			continue;
 		}
 
@@ -375,11 +447,15 @@ int p2pbuf_object_unplug(struct p2pbuf_object *obj)
 			continue;
 		}
 
+		if (p2pbuf_unplug_pages(obj, &report))
+			continue;
+
 		p2pbuf_object_unhold(obj);
 		ret = -EOPNOTSUPP;
 		if (p2pbuf_object_is_movable(obj))
 			ret = p2pbuf_ttm_to_system(obj, &ctx);
-		if (ret)
+		/* Nobody can have got its pages since; if so, once more. */
+		if (ret && ret != -ETXTBSY)
 			p2pbuf_object_lose(obj, ret);
 	}
 

@@ -30,6 +30,11 @@ struct p2pbuf_region;
  *	module's default
  * @pin_limit: bytes of VRAM that one user may pin; 0 takes the module's
  *	default
+ * @paged: give the range struct pages, so that files can be read into objects
+ *	and written from them (see p2pbuf_drm.h). The CPU then sees the BAR
+ *	uncached, not write-combining, hence it is not for everybody. @offset
+ *	and the size must be multiples of memremap_compat_align() (2 MiB), and
+ *	a range can be paged once while the driver is bound
  *
  * Objects are allocated from the range after @reserved, which must be plain
  * memory: reading it has no side effect and what is written stays. The range
@@ -43,6 +48,7 @@ struct p2pbuf_region_desc {
 	resource_size_t reserved;
 	u64 resident_limit;
 	u64 pin_limit;
+	bool paged;
 };
 
 struct p2pbuf_region *

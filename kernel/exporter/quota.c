@@ -129,12 +129,18 @@ static int p2pbuf_account_wait(struct p2pbuf_object *contended,
 }
 
 /* One step towards room in the account. */
-static int p2pbuf_account_evict(struct p2pbuf_object *victim,
+static int p2pbuf_account_evict(struct p2pbuf_object *obj,
+				struct p2pbuf_object *victim,
 				struct p2pbuf_object *contended,
 				struct ww_acquire_ctx *ticket,
 				const struct p2pbuf_move_ctx *ctx)
 {
 	int ret = -EDQUOT;
+
+	/* What was freed may come back soon. */
+	if (ctx->patience &&
+	    atomic_read(&p2pbuf_object_region(obj)->quarantined))
+		ret = -ETXTBSY;
 
 	if (victim) {
 		ret = p2pbuf_object_to_system(victim, ctx);
@@ -155,7 +161,8 @@ static int p2pbuf_account_evict(struct p2pbuf_object *victim,
  * @ctx: how patient the eviction of other objects of the file may be
  *
  * Return: 0; -EDQUOT when the limit does not allow it; -EAGAIN when it might
- * with the resv locked by a ww ticket; or why an eviction failed.
+ * with the resv locked by a ww ticket; -ETXTBSY when it might after I/O by
+ * address has ended; or why an eviction failed.
  */
 int p2pbuf_account_charge(struct p2pbuf_object *obj,
 			  const struct p2pbuf_move_ctx *ctx)
@@ -181,7 +188,7 @@ int p2pbuf_account_charge(struct p2pbuf_object *obj,
 		victim = p2pbuf_account_victim(account, &contended);
 		spin_unlock(&account->lock);
 
-		ret = p2pbuf_account_evict(victim, contended, ticket, ctx);
+		ret = p2pbuf_account_evict(obj, victim, contended, ticket, ctx);
 	}
 
 	if (ret == -EDQUOT)

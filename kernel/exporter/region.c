@@ -8,7 +8,9 @@
  *	1. drm_dev_unplug(): ioctls fail, sections that enter VRAM have ended,
  *	   CPU mappings are zapped
  *	2. every object moves to system memory, or is gone if it cannot
- *	3. VRAM's manager goes; it is empty
+ *	3. of a paged region, memory that was freed with I/O in flight is
+ *	   waited for
+ *	4. VRAM's manager goes; it is empty
  *
  * After that the PCI driver may let go of the function. The DRM device, TTM
  * and the objects live on in system memory until the last file, mapping and
@@ -92,6 +94,7 @@ static const struct file_operations p2pbuf_region_fops = {
 	.mmap = drm_gem_mmap,
 	.fop_flags = FOP_UNSIGNED_OFFSET,
 	.show_fdinfo = drm_show_fdinfo,
+	.uring_cmd = p2pbuf_fixed_uring_cmd,
 };
 
 static const struct drm_driver p2pbuf_drm_driver = {
@@ -167,6 +170,14 @@ static void p2pbuf_region_setup(struct p2pbuf_region *region,
 
 static int p2pbuf_region_map_io(struct p2pbuf_region *region)
 {
+	/* The pages are mapped already, and nothing else fits to that. */
+	if (p2pbuf_region_is_paged(region)) {
+		if (p2pbuf_region_vram_size(region))
+			region->flush = p2pbuf_region_io(region,
+							 region->reserved);
+		return 0;
+	}
+
 	/* Without this x86 maps the BAR uncached whatever the PTE asks for. */
 	if (pci_resource_flags(region->pdev, region->bar) &
 	    IORESOURCE_PREFETCH)
@@ -189,7 +200,7 @@ static int p2pbuf_region_map_io(struct p2pbuf_region *region)
 
 static void p2pbuf_region_unmap_io(struct p2pbuf_region *region)
 {
-	if (region->flush)
+	if (region->flush && !p2pbuf_region_is_paged(region))
 		iounmap(region->flush);
 	region->flush = NULL;
 	if (region->write_combining)
@@ -220,7 +231,8 @@ static int p2pbuf_region_init_p2pdma(struct p2pbuf_region *region)
  *
  * Return: the region, or ERR_PTR: -EINVAL for a BAR that is no memory or
  * ranges that are not whole pages, -ERANGE for a range that is not inside the
- * BAR, -ENOMEM, or what the DRM or PCI core returned.
+ * BAR, -EEXIST when the range of a paged region has pages already, -ENOMEM, or
+ * what the DRM or PCI core returned.
  */
 struct p2pbuf_region *
 p2pbuf_region_register(const struct p2pbuf_region_desc *desc)
@@ -244,6 +256,12 @@ p2pbuf_region_register(const struct p2pbuf_region_desc *desc)
 	if (ret)
 		goto put_drm;
 
+	if (desc->paged) {
+		ret = p2pbuf_paged_init(region);
+		if (ret)
+			goto fini_paged;
+	}
+
 	ret = p2pbuf_region_map_io(region);
 	if (ret)
 		goto unmap_io;
@@ -252,14 +270,21 @@ p2pbuf_region_register(const struct p2pbuf_region_desc *desc)
 	if (ret)
 		goto unmap_io;
 
+	if (p2pbuf_region_is_paged(region)) {
+		ret = p2pbuf_paged_init_quarantine(region);
+		if (ret)
+			goto fini_vram;
+	}
+
 	p2pbuf_debugfs_init(region);
 	ret = drm_dev_register(&region->drm, 0);
 	if (ret)
 		goto fini_vram;
 
 	drm_info(&region->drm,
-		 "BAR %u of %s: %llu MiB%s, renderD%d\n", region->bar,
+		 "BAR %u of %s: %llu MiB%s%s, renderD%d\n", region->bar,
 		 pci_name(region->pdev), region->size >> 20,
+		 p2pbuf_region_is_paged(region) ? ", paged" : "",
 		 region->write_combining ? "" : ", uncached",
 		 region->drm.render->index);
 	return region;
@@ -268,6 +293,8 @@ fini_vram:
 	p2pbuf_ttm_unplug(region);
 unmap_io:
 	p2pbuf_region_unmap_io(region);
+fini_paged:
+	p2pbuf_paged_fini(region);
 put_drm:
 	drm_dev_put(&region->drm);
 	return ERR_PTR(ret);
@@ -317,16 +344,19 @@ static int p2pbuf_region_for_each(struct p2pbuf_region *region,
  * stays readable through existing mappings and dma-bufs. The region must not
  * be used afterwards.
  *
- * Context: process context. Waits for importers' I/O, for their unmaps and
- * for kernel mappings of the BAR to end, and says so when it takes long.
+ * Context: process context. Waits for importers' I/O, for their unmaps, for
+ * kernel mappings of the BAR to end, and in a paged region for I/O by address
+ * and for registered buffers; says so when it takes long.
  */
 void p2pbuf_region_unregister(struct p2pbuf_region *region)
 {
 	drm_dev_unplug(&region->drm);
 	/* None comes any more: creating is entering. */
 	p2pbuf_region_for_each(region, p2pbuf_object_unplug);
+	p2pbuf_paged_unplug(region);
 	p2pbuf_ttm_unplug(region);
 	p2pbuf_region_unmap_io(region);
+	p2pbuf_paged_fini(region);
 	drm_dev_put(&region->drm);
 }
 EXPORT_SYMBOL_GPL(p2pbuf_region_unregister);

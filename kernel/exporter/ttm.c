@@ -12,6 +12,10 @@
  * and is moved to its first place like to any other. TTM clears VRAM that is
  * entered by an object without pages and fills the rest from its pages, so no
  * byte of a range's previous owner survives before anybody can look.
+ *
+ * Objects of a paged region differ in that their pages in system memory are
+ * allocated one by one, have their own counts, and are never swapped out: the
+ * CPU maps pages, not page frames, and lends them to I/O. See paged.c.
  */
 #include <linux/delay.h>
 #include <linux/io.h>
@@ -104,14 +108,55 @@ static void p2pbuf_ttm_tt_destroy(struct ttm_device *ttm, struct ttm_tt *tt)
 	kfree(tt);
 }
 
+static void p2pbuf_ttm_paged_unpopulate(struct ttm_device *ttm,
+					struct ttm_tt *tt)
+{
+	u32 i;
+
+	/* I/O that is under way keeps what it uses. */
+	for (i = 0; i < tt->num_pages && tt->pages[i]; i++) {
+		put_page(tt->pages[i]);
+		tt->pages[i] = NULL;
+	}
+}
+
+static int p2pbuf_ttm_paged_populate(struct ttm_device *ttm, struct ttm_tt *tt,
+				     struct ttm_operation_ctx *ctx)
+{
+	gfp_t gfp = GFP_USER | __GFP_ACCOUNT;
+	u32 i;
+
+	if (ctx->gfp_retry_mayfail)
+		gfp |= __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	if (tt->page_flags & TTM_TT_FLAG_ZERO_ALLOC)
+		gfp |= __GFP_ZERO;
+
+	for (i = 0; i < tt->num_pages; i++) {
+		tt->pages[i] = alloc_page(gfp);
+		if (!tt->pages[i]) {
+			p2pbuf_ttm_paged_unpopulate(ttm, tt);
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
 static bool p2pbuf_ttm_eviction_valuable(struct ttm_buffer_object *tbo,
 					 const struct ttm_place *place)
 {
 	struct p2pbuf_object *obj = tbo_to_object(tbo);
 
 	/* A dead one only has to be freed. */
-	if (obj && !tbo->deleted && !p2pbuf_object_is_movable(obj))
-		return false;
+	if (obj && !tbo->deleted) {
+		if (!p2pbuf_object_is_movable(obj))
+			return false;
+		/* Swapping out asks nobody who uses the pages. */
+		if (p2pbuf_region_is_paged(p2pbuf_object_region(obj)) &&
+		    !tbo_in_vram(tbo))
+			return false;
+		if (p2pbuf_paged_is_busy(obj))
+			return false;
+	}
 
 	return ttm_bo_eviction_valuable(tbo, place);
 }
@@ -138,7 +183,7 @@ static int p2pbuf_ttm_move(struct ttm_buffer_object *tbo, bool evict,
 			   struct ttm_resource *to, struct ttm_place *hop)
 {
 	struct p2pbuf_object *obj = tbo_to_object(tbo);
-	const struct p2pbuf_move_ctx move = {
+	struct p2pbuf_move_ctx move = {
 		.interruptible = ctx->interruptible,
 		.nowait = ctx->no_wait_gpu,
 	};
@@ -161,6 +206,15 @@ static int p2pbuf_ttm_move(struct ttm_buffer_object *tbo, bool evict,
 	 */
 	if (ret == -EBUSY && evict && ctx->no_wait_gpu)
 		ret = -EINTR;
+	if (!ret && (from_vram || to_vram)) {
+		move.patience = evict ? P2PBUF_PAGES_SHORT : obj->patience;
+		ret = p2pbuf_paged_wait(obj, &move);
+	}
+	/* For the same reason; p2pbuf_ttm_to_vram() looks at the counter. */
+	if (ret == -ETXTBSY && evict) {
+		atomic64_inc(&p2pbuf_object_region(obj)->busy_victims);
+		ret = -EINTR;
+	}
 	if (ret)
 		return ret;
 
@@ -208,6 +262,9 @@ static int p2pbuf_ttm_io_mem_reserve(struct ttm_device *ttm,
 
 	res->bus.offset = region->start + region->reserved +
 			  ((u64)res->start << PAGE_SHIFT);
+	if (p2pbuf_region_is_paged(region))
+		res->bus.addr = region->vaddr + region->reserved +
+				((u64)res->start << PAGE_SHIFT);
 	res->bus.is_iomem = true;
 	res->bus.caching = region->write_combining ? ttm_write_combined :
 						     ttm_uncached;
@@ -220,15 +277,20 @@ static int p2pbuf_ttm_access_memory(struct ttm_buffer_object *tbo,
 				    int write)
 {
 	struct p2pbuf_object *obj = tbo_to_object(tbo);
+	struct p2pbuf_region *region = ttm_to_region(tbo->bdev);
 	unsigned long in_page = offset_in_page(offset);
 	void __iomem *page;
+	phys_addr_t phys;
 	int idx, ret = -EIO;
 
 	if (!drm_dev_enter(tbo->base.dev, &idx))
 		return -EIO;
 
-	page = ioremap_wc(p2pbuf_object_phys(obj) + offset - in_page,
-			  PAGE_SIZE);
+	phys = p2pbuf_object_phys(obj) + offset - in_page;
+	if (p2pbuf_region_is_paged(region))
+		page = p2pbuf_region_io(region, phys - region->start);
+	else
+		page = ioremap_wc(phys, PAGE_SIZE);
 	if (!page)
 		goto exit;
 
@@ -238,7 +300,8 @@ static int p2pbuf_ttm_access_memory(struct ttm_buffer_object *tbo,
 		memcpy_toio(page + in_page, buf, len);
 	else
 		memcpy_fromio(buf, page + in_page, len);
-	iounmap(page);
+	if (!p2pbuf_region_is_paged(region))
+		iounmap(page);
 	ret = len;
 exit:
 	drm_dev_exit(idx);
@@ -247,6 +310,19 @@ exit:
 
 static const struct ttm_device_funcs p2pbuf_ttm_funcs = {
 	.ttm_tt_create = p2pbuf_ttm_tt_create,
+	.ttm_tt_destroy = p2pbuf_ttm_tt_destroy,
+	.eviction_valuable = p2pbuf_ttm_eviction_valuable,
+	.evict_flags = p2pbuf_ttm_evict_flags,
+	.move = p2pbuf_ttm_move,
+	.delete_mem_notify = p2pbuf_ttm_delete_mem_notify,
+	.io_mem_reserve = p2pbuf_ttm_io_mem_reserve,
+	.access_memory = p2pbuf_ttm_access_memory,
+};
+
+static const struct ttm_device_funcs p2pbuf_ttm_paged_funcs = {
+	.ttm_tt_create = p2pbuf_ttm_tt_create,
+	.ttm_tt_populate = p2pbuf_ttm_paged_populate,
+	.ttm_tt_unpopulate = p2pbuf_ttm_paged_unpopulate,
 	.ttm_tt_destroy = p2pbuf_ttm_tt_destroy,
 	.eviction_valuable = p2pbuf_ttm_eviction_valuable,
 	.evict_flags = p2pbuf_ttm_evict_flags,
@@ -288,7 +364,9 @@ int p2pbuf_ttm_init(struct p2pbuf_region *region)
 	struct drm_device *drm = &region->drm;
 	int ret;
 
-	ret = ttm_device_init(&region->ttm, &p2pbuf_ttm_funcs, drm->dev,
+	ret = ttm_device_init(&region->ttm, p2pbuf_region_is_paged(region) ?
+			      &p2pbuf_ttm_paged_funcs : &p2pbuf_ttm_funcs,
+			      drm->dev,
 			      drm->anon_inode->i_mapping,
 			      drm->vma_offset_manager,
 			      TTM_ALLOCATION_PROPAGATE_ENOSPC);
@@ -326,9 +404,18 @@ static void p2pbuf_ttm_object_destroy(struct ttm_buffer_object *tbo)
 	p2pbuf_object_free(container_of(tbo, struct p2pbuf_object, tbo));
 }
 
+/* To TTM: free it when its fences have signalled. */
+void p2pbuf_ttm_release(struct p2pbuf_object *obj)
+{
+	ttm_bo_fini(&obj->tbo);
+}
+
 static void p2pbuf_ttm_gem_free(struct drm_gem_object *gem)
 {
-	ttm_bo_fini(&to_p2pbuf_object(gem)->tbo);
+	struct p2pbuf_object *obj = to_p2pbuf_object(gem);
+
+	if (!p2pbuf_paged_quarantine(obj))
+		p2pbuf_ttm_release(obj);
 }
 
 static int p2pbuf_ttm_gem_mmap(struct drm_gem_object *gem,
@@ -340,6 +427,10 @@ static int p2pbuf_ttm_gem_mmap(struct drm_gem_object *gem,
 	if (ret)
 		return ret;
 
+	/* Pages, which may be lent, instead of page frames. */
+	if (p2pbuf_region_is_paged(to_p2pbuf_region(gem->dev)))
+		vm_flags_mod(vma, VM_MIXEDMAP, VM_PFNMAP | VM_IO);
+
 	/* TTM took its own reference for the vma; the caller's one goes. */
 	drm_gem_object_put(gem);
 	return 0;
@@ -349,9 +440,13 @@ static int p2pbuf_ttm_gem_mmap(struct drm_gem_object *gem,
  * Unplugged, but the object is still in VRAM: p2pbuf_region_unregister() has
  * not come to it yet. Do its work for this object.
  */
-static vm_fault_t p2pbuf_ttm_fault_unplugged(struct p2pbuf_object *obj)
+static vm_fault_t p2pbuf_ttm_fault_unplugged(struct p2pbuf_object *obj,
+					     const struct vm_fault *vmf)
 {
-	const struct p2pbuf_move_ctx ctx = { .interruptible = true };
+	const struct p2pbuf_move_ctx ctx = {
+		.interruptible = true,
+		.patience = P2PBUF_PAGES_SHORT,
+	};
 
 	if (!p2pbuf_object_is_movable(obj))
 		return VM_FAULT_SIGBUS;
@@ -361,6 +456,11 @@ static vm_fault_t p2pbuf_ttm_fault_unplugged(struct p2pbuf_object *obj)
 	case -EINTR:
 	case -ERESTARTSYS:
 		return VM_FAULT_NOPAGE;
+	case -ETXTBSY:
+		/* I/O would wait for the pages that it holds itself. */
+		if (!(vmf->flags & FAULT_FLAG_USER))
+			return VM_FAULT_SIGBUS;
+		fallthrough;
 	case -EBUSY:
 		schedule_timeout_interruptible(1);
 		return VM_FAULT_NOPAGE;
@@ -371,14 +471,47 @@ static vm_fault_t p2pbuf_ttm_fault_unplugged(struct p2pbuf_object *obj)
 	}
 }
 
+/* Where the object is, and the resv keeps it. */
+static vm_fault_t p2pbuf_ttm_fault_page(struct vm_fault *vmf)
+{
+	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
+	struct ttm_operation_ctx ctx = {
+		.interruptible = vmf->flags & FAULT_FLAG_INTERRUPTIBLE,
+	};
+	unsigned long index;
+
+	if (!p2pbuf_region_is_paged(ttm_to_region(tbo->bdev)))
+		return ttm_bo_vm_fault_reserved(vmf, vmf->vma->vm_page_prot,
+						TTM_BO_VM_NUM_PREFAULT);
+
+	index = vmf->pgoff - drm_vma_node_start(&tbo->base.vma_node);
+	if (index >= PFN_UP(tbo->base.size))
+		return VM_FAULT_SIGBUS;
+
+	if (!tbo_in_vram(tbo)) {
+		switch (ttm_bo_populate(tbo, &ctx)) {
+		case 0:
+			break;
+		case -EINTR:
+		case -ERESTARTSYS:
+			return VM_FAULT_NOPAGE;
+		default:
+			return VM_FAULT_OOM;
+		}
+	}
+	return vmf_insert_page_mkwrite(vmf,
+				       p2pbuf_paged_page(tbo_to_object(tbo),
+							 index),
+				       vmf->flags & FAULT_FLAG_WRITE);
+}
+
 /*
  * ttm_bo_vm_fault() maps a page of zeroes once the device is unplugged, even
  * though the object may be alive in system memory. Hence this one.
  */
 static vm_fault_t p2pbuf_ttm_fault(struct vm_fault *vmf)
 {
-	struct vm_area_struct *vma = vmf->vma;
-	struct ttm_buffer_object *tbo = vma->vm_private_data;
+	struct ttm_buffer_object *tbo = vmf->vma->vm_private_data;
 	struct p2pbuf_object *obj = tbo_to_object(tbo);
 	vm_fault_t ret;
 	int idx;
@@ -390,14 +523,12 @@ static vm_fault_t p2pbuf_ttm_fault(struct vm_fault *vmf)
 	if (obj->gone) {
 		ret = VM_FAULT_SIGBUS;
 	} else if (!tbo_in_vram(tbo)) {
-		ret = ttm_bo_vm_fault_reserved(vmf, vma->vm_page_prot,
-					       TTM_BO_VM_NUM_PREFAULT);
+		ret = p2pbuf_ttm_fault_page(vmf);
 	} else if (drm_dev_enter(tbo->base.dev, &idx)) {
-		ret = ttm_bo_vm_fault_reserved(vmf, vma->vm_page_prot,
-					       TTM_BO_VM_NUM_PREFAULT);
+		ret = p2pbuf_ttm_fault_page(vmf);
 		drm_dev_exit(idx);
 	} else {
-		ret = p2pbuf_ttm_fault_unplugged(obj);
+		ret = p2pbuf_ttm_fault_unplugged(obj, vmf);
 	}
 
 	/* TTM has dropped the resv and mmap_lock already. */
@@ -451,10 +582,17 @@ int p2pbuf_ttm_object_init(struct p2pbuf_object *obj)
 int p2pbuf_ttm_to_vram(struct p2pbuf_object *obj,
 		       const struct p2pbuf_move_ctx *ctx)
 {
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
 	struct ttm_operation_ctx tctx = ttm_ctx(ctx);
+	s64 busy = atomic64_read(&region->busy_victims);
 	int ret;
 
+	obj->patience = ctx->patience;
 	ret = ttm_bo_validate(&obj->tbo, &placement_vram, &tctx);
+	/* There will be space when somebody's I/O is over. */
+	if ((ret == -EINTR || ret == -ENOSPC) &&
+	    busy != atomic64_read(&region->busy_victims))
+		return -ETXTBSY;
 	return ret == -EINTR && ctx->nowait ? -EBUSY : ret;
 }
 
@@ -465,6 +603,7 @@ int p2pbuf_ttm_to_system(struct p2pbuf_object *obj,
 	struct ttm_operation_ctx tctx = ttm_ctx(ctx);
 	int ret;
 
+	obj->patience = ctx->patience;
 	ret = ttm_bo_validate(&obj->tbo, &placement_tt, &tctx);
 	if (ret)
 		return ret;
@@ -511,6 +650,15 @@ u64 p2pbuf_ttm_vram_offset(const struct p2pbuf_object *obj)
 struct page **p2pbuf_ttm_pages(const struct p2pbuf_object *obj)
 {
 	return obj->tbo.ttm->pages;
+}
+
+/* NULL where it is not populated; under the resv. */
+struct page *p2pbuf_ttm_page(const struct p2pbuf_object *obj,
+			     unsigned long index)
+{
+	const struct ttm_tt *tt = obj->tbo.ttm;
+
+	return tt && tt->pages ? tt->pages[index] : NULL;
 }
 
 /* Used just now: last to be evicted. */

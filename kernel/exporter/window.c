@@ -126,7 +126,9 @@ int p2pbuf_window_vmap(struct p2pbuf_object *obj, struct iosys_map *map)
 	phys_addr_t phys = p2pbuf_object_phys(obj);
 	void __iomem *vaddr;
 
-	if (region->write_combining)
+	if (p2pbuf_region_is_paged(region))
+		vaddr = p2pbuf_region_io(region, obj->window_offset);
+	else if (region->write_combining)
 		vaddr = ioremap_wc(phys, obj->tbo.base.size);
 	else
 		vaddr = ioremap(phys, obj->tbo.base.size);
@@ -139,6 +141,7 @@ int p2pbuf_window_vmap(struct p2pbuf_object *obj, struct iosys_map *map)
 
 void p2pbuf_window_vunmap(struct p2pbuf_object *obj, struct iosys_map *map)
 {
-	iounmap(map->vaddr_iomem);
+	if (!p2pbuf_region_is_paged(p2pbuf_object_region(obj)))
+		iounmap(map->vaddr_iomem);
 	iosys_map_clear(map);
 }
