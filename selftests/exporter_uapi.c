@@ -329,7 +329,7 @@ TEST_F(node, unknown_ioctls_are_einval)
 	struct drm_p2pbuf_gem_info info = {};
 	unsigned int nr;
 
-	for (nr = DRM_P2PBUF_GEM_INFO + 1; nr < DRM_COMMAND_END -
+	for (nr = DRM_P2PBUF_PEER_INFO + 1; nr < DRM_COMMAND_END -
 	     DRM_COMMAND_BASE; nr++)
 		EXPECT_EQ(-EINVAL,
 			  ptx_ioctl(self->fd,
