@@ -63,8 +63,14 @@ static inline int ptp_open(struct ptp_rig *rig)
 
 static inline void ptp_close(struct ptp_rig *rig)
 {
-	if (rig->ring.ring_fd > 0)
+	/*
+	 * Slots first: the end of a ring needs this task to come back from the
+	 * kernel, and unbinding waits for the slots in there.
+	 */
+	if (rig->ring.ring_fd > 0) {
+		io_uring_unregister_buffers(&rig->ring);
 		io_uring_queue_exit(&rig->ring);
+	}
 	if (rig->fd >= 0)
 		close(rig->fd);
 	ptr_param("paged", "0");

@@ -85,7 +85,9 @@
  * The slot is emptied by UNREGISTER, by io_uring's own update of the table, or
  * by the end of the ring. Closing the render node or the handle does not, the
  * slot keeps the object alive. The unplug of the device waits for slots in
- * VRAM, and says so in the kernel's log.
+ * VRAM, and says so in the kernel's log. It can not be killed while it waits,
+ * and the end of a ring needs the tasks that have used it: who unbinds the
+ * device empties his own slots first, closing the ring does not do.
  *
  * Commands fail with these, or the errors above:
  *
