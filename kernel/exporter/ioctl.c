@@ -212,7 +212,7 @@ const struct drm_ioctl_desc p2pbuf_ioctls[P2PBUF_NUM_IOCTLS] = {
 /* Size of the first version of each struct: it ends with this field. */
 static const size_t p2pbuf_ioctl_first_size[P2PBUF_NUM_IOCTLS] = {
 	[DRM_P2PBUF_DEVICE_INFO] =
-		offsetofend(struct drm_p2pbuf_device_info, pin_used),
+		offsetofend(struct drm_p2pbuf_device_info, pad),
 	[DRM_P2PBUF_GEM_CREATE] =
 		offsetofend(struct drm_p2pbuf_gem_create, mmap_offset),
 	[DRM_P2PBUF_GEM_MOVE] =
