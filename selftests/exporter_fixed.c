@@ -390,7 +390,8 @@ TEST_F_TIMEOUT(fixed, ext4_file, 240)
 	if (access("/ci/toolbox", X_OK) || system(command))
 		SKIP(return, "no mkfs.ext4 here");
 	mkdir(MOUNT, 0755);
-	ASSERT_EQ(0, mount(dev, MOUNT, "ext4", 0, NULL));
+	ASSERT_EQ(0, mount(dev, MOUNT, "ext4", 0, NULL))
+		TH_LOG("%s", strerror(errno));
 	file = open(MOUNT "/weights", O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC,
 		    0600);
 	ASSERT_LE(0, file);
