@@ -495,10 +495,10 @@ TEST_F(bind, other_files)
 		int err;
 		int fd;
 	} cases[] = {
-		{ "a regular file", ENOTBLK, -1 },
-		{ "a pipe", ENOTBLK, -1 },
-		{ "a socket", ENOTBLK, -1 },
-		{ "a directory", ENOTBLK, -1 },
+		{ "a regular file", EBADR, -1 },
+		{ "a pipe", ESPIPE, -1 },
+		{ "a socket", ESOCKTNOSUPPORT, -1 },
+		{ "a directory", EISDIR, -1 },
 		{ "a character device", ENOTBLK, -1 },
 		{ "a closed descriptor", EBADF, -1 },
 	};
@@ -602,9 +602,9 @@ TEST_F(bind, opts_refused)
 	self->opts.flags = P2PBUF_ALLOW_SYSTEM | P2PBUF_PEER_ONLY;
 	EXPECT_REFUSED(EINVAL, BIND());
 	self->opts.flags = 0;
-	self->opts.pad = 1;
+	self->opts.slot = 1;
 	EXPECT_REFUSED(EINVAL, BIND());
-	self->opts.pad = 0;
+	self->opts.slot = 0;
 	self->opts.size = sizeof(self->opts) - 1;
 	EXPECT_REFUSED(EINVAL, BIND());
 	self->opts.size = sizeof(self->opts);

@@ -4,8 +4,8 @@
  *
  * The words are those of p2pbuf(7). An exporter owns device memory; a buffer
  * is a piece of it, or any other dma-buf; a binding ties a range of a buffer
- * to an NVMe namespace, and I/O between the two is prepared on the caller's
- * own io_uring.
+ * to an NVMe namespace, another block device or a file, and I/O between the
+ * two is prepared on the caller's own io_uring.
  *
  * Calls return 0, a file descriptor, a count, or -errno. Those that can refuse
  * for a reason worth a sentence take a struct p2pbuf_error, which may be NULL.
@@ -56,7 +56,7 @@ const char *p2pbuf_strerror(int err);
 
 /* ---- exporter ---- */
 
-/* The region has struct pages. */
+/* The region has struct pages: its buffers can be bound to files. */
 #define P2PBUF_EXPORTER_PAGED	(1U << 0)
 
 /*
@@ -73,6 +73,9 @@ const char *p2pbuf_strerror(int err);
  * @pci: the function, as domain << 16 | bus << 8 | devfn
  * @device: the same as text, "0000:04:00.0"
  * @node: the render node, "/dev/dri/renderD128"
+ * @io_priority: what sqe->ioprio has to be in requests of fixed buffers in this
+ *	memory; the library's own have it. 0: not paged
+ * @pad: zero
  */
 struct p2pbuf_exporter_info {
 	size_t size;
@@ -88,6 +91,8 @@ struct p2pbuf_exporter_info {
 	uint32_t pci;
 	char device[16];
 	char node[64];
+	uint32_t io_priority;
+	uint32_t pad;
 };
 
 /*
@@ -186,6 +191,9 @@ int p2pbuf_map(struct p2pbuf_buffer *buf, uint64_t offset, size_t length,
 	       uint32_t access, void **ptr);
 int p2pbuf_unmap(void *ptr, size_t length);
 
+/* What I/O brought so far is visible to the exporter's device. */
+int p2pbuf_flush(struct p2pbuf_buffer *buf);
+
 /* Brackets around CPU access; @access: P2PBUF_READ | P2PBUF_WRITE. */
 int p2pbuf_sync_begin(struct p2pbuf_buffer *buf, uint32_t access);
 int p2pbuf_sync_end(struct p2pbuf_buffer *buf, uint32_t access);
@@ -238,24 +246,30 @@ int p2pbuf_recv(int sock, struct p2pbuf_buffer **buf, struct p2pbuf_meta *meta,
 #define P2PBUF_ALLOW_SYSTEM	(1U << 0)
 /* Fail I/O while the exporter has moved the buffer to host memory. */
 #define P2PBUF_PEER_ONLY	(1U << 1)
+/* Bound to a file: the caller chooses the slot of the ring's buffer table. */
+#define P2PBUF_SLOT		(1U << 2)
 
 /*
  * @size: sizeof(struct p2pbuf_bind_opts)
- * @flags: P2PBUF_ALLOW_SYSTEM or P2PBUF_PEER_ONLY
- * @pad: zero
+ * @flags: P2PBUF_ALLOW_SYSTEM or P2PBUF_PEER_ONLY, P2PBUF_SLOT
+ * @slot: with P2PBUF_SLOT: an empty slot, or one behind the table's end; else
+ *	zero
  * @offset: first byte of the buffer that is bound
  * @length: bytes bound; 0 is up to the buffer's end
  * @sibling: a binding of the same kind, whose file is used for this one's I/O
- *	too; or NULL for a file of its own
+ *	too; or NULL for a file of its own. Bound to a file: a binding on the
+ *	same ring, whose descriptor is shared
  */
 struct p2pbuf_bind_opts {
 	size_t size;
 	uint32_t flags;
-	uint32_t pad;
+	uint32_t slot;
 	uint64_t offset;
 	uint64_t length;
 	struct p2pbuf_binding *sibling;
 };
+
+#define P2PBUF_BIND_DEVICES	8
 
 /*
  * @size: sizeof(struct p2pbuf_bind_info)
@@ -263,10 +277,11 @@ struct p2pbuf_bind_opts {
  * @rights: P2PBUF_READ, P2PBUF_WRITE: directions the descriptors allow
  * @offset: first byte of the buffer that is bound
  * @length: bytes bound
- * @capacity: bytes of the file
+ * @capacity: bytes of the file now
  * @block_size: lengths and file offsets are multiples of it
  * @buf_align: buffer offsets are multiples of it
- * @max_io: bytes the device takes at once; longer requests are split inside
+ * @max_io: bytes the device takes at once; longer requests are split inside;
+ *	0 unknown
  * @max_len: most bytes of one request
  * @path: how the device reaches the buffer now
  * @reads, @writes: commands of the device completed; a request that is split
@@ -277,8 +292,14 @@ struct p2pbuf_bind_opts {
  * @deferred: requests that had to leave the fast path
  * @invalidations: times the exporter ended a mapping
  * @table_bytes: memory of the address tables
- * @backend: how I/O is done: "nvme" is pre-mapped NVMe commands
+ * @backend: how I/O is done: "nvme" is pre-mapped NVMe commands, "file" is
+ *	fixed buffers; @reads to @table_bytes count "nvme" only
  * @why: one sentence about the path
+ * @slot: "file": the slot of the ring's buffer table
+ * @io_priority: "file": sqe->ioprio of its requests; 0 in host memory
+ * @device_count: "file": drives below the file, @path is the longest way
+ * @devices: the first of them, PCI functions like @path.importer
+ * @pad: zero
  */
 struct p2pbuf_bind_info {
 	size_t size;
@@ -302,6 +323,11 @@ struct p2pbuf_bind_info {
 	uint64_t table_bytes;
 	char backend[16];
 	char why[256];
+	uint32_t slot;
+	uint32_t io_priority;
+	uint32_t device_count;
+	uint32_t devices[P2PBUF_BIND_DEVICES];
+	uint32_t pad;
 };
 
 /* The write is on stable media when its CQE arrives. */
@@ -320,7 +346,8 @@ void p2pbuf_unbind(struct p2pbuf_binding *binding);
 
 /*
  * Fill @sqe, or return -errno and leave it untouched. @buf_off counts from the
- * bound range's first byte. The CQE's res is @len or -errno.
+ * bound range's first byte. The CQE's res is @len or -errno; on a file it is
+ * less where a read meets the file's end.
  */
 int p2pbuf_prep_read(struct io_uring_sqe *sqe, struct p2pbuf_binding *binding,
 		     uint64_t buf_off, uint64_t len, uint64_t file_off,
@@ -335,6 +362,16 @@ int p2pbuf_check(struct p2pbuf_binding *binding, uint32_t direction,
 /* What a CQE's negative res means on this binding. */
 void p2pbuf_explain(struct p2pbuf_binding *binding, int res,
 		    struct p2pbuf_error *error);
+
+/*
+ * Any range of a file into the buffer, on a binding and a ring of its own, and
+ * wait for it. What does not fill a block of the file at both ends of the range
+ * is copied by CPU. @flags: P2PBUF_ALLOW_SYSTEM or 0. Returns the bytes read,
+ * fewer than @len where the file ends, or -errno.
+ */
+int64_t p2pbuf_read_file(struct p2pbuf_buffer *buf, uint64_t buf_off,
+			 uint64_t len, int fd, uint64_t file_off,
+			 uint32_t flags, struct p2pbuf_error *error);
 
 /* ---- words for paths ---- */
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
- * Bindings: choose the way of doing I/O, and judge each request before it
+ * Bindings: choose the way of doing I/O (the first backend that claims the
+ * file), and judge each request before it
  * becomes an SQE. How the I/O is done is the backends' business.
  */
 
@@ -12,6 +13,7 @@
 
 static const struct p2pbuf_backend *const backends[] = {
 	&p2pbuf_backend_nvme,
+	&p2pbuf_backend_file,
 };
 
 static void name_target(int fd, char *name, size_t size)
@@ -38,10 +40,18 @@ static int args_take(struct p2pbuf_bind_args *args,
 			       sizeof(args->opts), error);
 	if (ret < 0)
 		return ret;
-	if (args->opts.flags & ~both || args->opts.pad)
-		return p2pbuf_fail(error, EINVAL, "unknown flags %#x or pad %#x",
-				   args->opts.flags & ~both, args->opts.pad);
-	if (args->opts.flags == both)
+	if (args->opts.flags & ~(both | P2PBUF_SLOT))
+		return p2pbuf_fail(error, EINVAL, "unknown flags %#x",
+				   args->opts.flags & ~(both | P2PBUF_SLOT));
+	if (args->opts.slot && !(args->opts.flags & P2PBUF_SLOT))
+		return p2pbuf_fail(error, EINVAL,
+				   "slot %u is named without P2PBUF_SLOT",
+				   args->opts.slot);
+	if (args->opts.slot > UINT16_MAX)
+		return p2pbuf_fail(error, EINVAL,
+				   "slot %u is more than an SQE can name",
+				   args->opts.slot);
+	if ((args->opts.flags & both) == both)
 		return p2pbuf_fail(error, EINVAL,
 				   "P2PBUF_ALLOW_SYSTEM and P2PBUF_PEER_ONLY exclude each other");
 	if (fstat(args->fd, &args->st) < 0)
@@ -123,7 +133,8 @@ int p2pbuf_bind_info(struct p2pbuf_binding *binding,
 		return ret;
 	snprintf(mine.backend, sizeof(mine.backend), "%s",
 		 binding->backend->name);
-	p2pbuf_path_describe(&mine.path, mine.why, sizeof(mine.why));
+	if (!mine.why[0])
+		p2pbuf_path_describe(&mine.path, mine.why, sizeof(mine.why));
 
 	return p2pbuf_struct_out(info, &mine, sizeof(mine), sizeof(mine));
 }
@@ -152,6 +163,10 @@ static int judge_direction(const struct p2pbuf_binding *binding,
 		return p2pbuf_fail(error, EINVAL, "unknown flags %#x on a %s",
 				   flags & ~known,
 				   direction == P2PBUF_READ ? "read" : "write");
+	if (flags & P2PBUF_FLUSH && binding->limits.no_flush)
+		return p2pbuf_fail(error, EOPNOTSUPP,
+				   "a read of %s cannot flush: p2pbuf_flush() does, after its CQE",
+				   binding->target);
 	if (!(binding->limits.rights & direction))
 		return p2pbuf_fail(error, EACCES,
 				   "%s or the dma-buf is not open for %s",

@@ -372,6 +372,30 @@ int p2pbuf_map(struct p2pbuf_buffer *buf, uint64_t offset, size_t length,
 	return 0;
 }
 
+/*
+ * A read of the BAR takes the way that the data took and cannot pass it (PCI
+ * Express Base Specification 6.0, section 2.4.1). One page is enough: all of
+ * the buffer is behind the same port.
+ */
+int p2pbuf_flush(struct p2pbuf_buffer *buf)
+{
+	void *ptr;
+	int ret;
+
+	ret = p2pbuf_map(buf, 0, P2PBUF_PAGE, P2PBUF_READ, &ptr);
+	if (ret < 0)
+		return ret;
+	ret = p2pbuf_sync_begin(buf, P2PBUF_READ);
+	if (!ret) {
+		atomic_thread_fence(memory_order_seq_cst);
+		(void)*(volatile uint32_t *)ptr;
+		ret = p2pbuf_sync_end(buf, P2PBUF_READ);
+	}
+	p2pbuf_unmap(ptr, P2PBUF_PAGE);
+
+	return ret;
+}
+
 int p2pbuf_unmap(void *ptr, size_t length)
 {
 	return munmap(ptr, length) < 0 ? -errno : 0;

@@ -145,6 +145,10 @@ int p2pbuf_exporter_open(const char *path, struct p2pbuf_exporter **out,
 				  exporter->node, p2pbuf_strerror(ret));
 		goto close;
 	}
+	exporter->is_paged = info.flags & P2PBUF_DEVICE_PAGED;
+	exporter->io_priority = info.io_priority;
+	exporter->pci = info.pci;
+	exporter->bar = info.bar;
 	p2pbuf_pci_text(info.pci, exporter->device);
 	ret = pthread_mutex_init(&exporter->lock, NULL);
 	if (ret) {
@@ -184,6 +188,7 @@ int p2pbuf_exporter_info(struct p2pbuf_exporter *exporter,
 	mine.pin_used = raw.pin_used;
 	mine.page_size = raw.page_size;
 	mine.pci = raw.pci;
+	mine.io_priority = raw.io_priority;
 	memcpy(mine.device, exporter->device, sizeof(mine.device));
 	memcpy(mine.node, exporter->node, sizeof(mine.node));
 

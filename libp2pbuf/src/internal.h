@@ -3,11 +3,13 @@
  * Shared inside the library; nothing here is exported.
  *
  * Ownership: a buffer holds a reference on its exporter, a binding on the file
- * it issues I/O through. A binding holds none on its buffer: the kernel's
- * binding has its own. So handles may be ended in any order.
+ * it issues I/O through, and a file's binding on the ring, too. A binding holds
+ * none on its buffer: the kernel's binding or slot has its own. So handles may
+ * be ended in any order.
  *
- * Locks: one mutex per exporter, for its GEM handles. Everything else in a
- * handle is constant once it was returned to the caller.
+ * Locks: one mutex per exporter, for its GEM handles, and one of the library
+ * for slots in buffer tables (ring.c). Everything else in a handle is constant
+ * once it was returned to the caller.
  */
 #ifndef P2PBUF_INTERNAL_H
 #define P2PBUF_INTERNAL_H
@@ -72,6 +74,10 @@ struct p2pbuf_gem {
 struct p2pbuf_exporter {
 	atomic_uint refs;
 	int fd;
+	bool is_paged;
+	uint16_t io_priority;
+	uint32_t pci;
+	uint32_t bar;
 	pthread_mutex_t lock;
 	struct p2pbuf_gem *handles;
 	char node[64];
@@ -106,6 +112,38 @@ int p2pbuf_buffer_adopt(int fd, struct p2pbuf_buffer **buf,
 #define P2PBUF_BDF_LEN	16
 void p2pbuf_pci_text(uint32_t pci, char text[P2PBUF_BDF_LEN]);
 
+/* ---- disk.c ---- */
+
+#define P2PBUF_DISKS	16u
+
+/*
+ * The PCI functions that do the DMA for a file, each once.
+ * @max_io: bytes that each of them takes at once; 0 unknown
+ */
+struct p2pbuf_disks {
+	unsigned int n;
+	uint32_t pci[P2PBUF_DISKS];
+	uint64_t max_io;
+};
+
+/*
+ * Adds those below @dev, or refuses: one that is not NVMe on PCI, or a layer
+ * that would move the data by CPU.
+ */
+int p2pbuf_disks_find(struct p2pbuf_disks *disks, dev_t dev,
+		      struct p2pbuf_error *error);
+/* Is it a namespace of an NVMe drive on PCI, or a part of one? */
+bool p2pbuf_disk_is_nvme(dev_t dev);
+
+/* ---- route.c ---- */
+
+/*
+ * How @importer, a PCI function, reaches the exporter's BAR; fails only when
+ * the exporter does not answer.
+ */
+int p2pbuf_route_find(struct p2pbuf_exporter *exporter, uint32_t importer,
+		      struct p2pbuf_path_info *path);
+
 /* ---- bind.c ---- */
 
 /*
@@ -122,6 +160,8 @@ struct p2pbuf_limits {
 	uint32_t buf_align;
 	uint32_t rights;
 	uint32_t flags;
+	/* Of a request: P2PBUF_FLUSH cannot be done. */
+	bool no_flush;
 };
 
 struct p2pbuf_binding {
@@ -155,11 +195,12 @@ bool p2pbuf_bind_displaced(const struct p2pbuf_bind_args *args);
  *	refusal is what the caller of p2pbuf_bind() is told
  * @bind: makes the binding with limits and all
  * @prep: fills an SQE; the request was judged before, cannot fail
- * @info: fills what the limits do not tell
+ * @info: fills what the limits do not tell; leaves @why empty if the path says
+ *	all
  * @io_error: a sentence on a CQE's error; returns false to leave it to the
  *	general table
  * @fd: the file that SQEs go to
- * @unbind: ends and frees it; waits for I/O in flight, cannot fail
+ * @unbind: ends and frees it; cannot fail
  */
 struct p2pbuf_backend {
 	const char *name;
@@ -180,5 +221,48 @@ struct p2pbuf_backend {
 };
 
 extern const struct p2pbuf_backend p2pbuf_backend_nvme;
+extern const struct p2pbuf_backend p2pbuf_backend_file;
+
+/* ---- target.c ---- */
+
+/*
+ * @offset_align: unit of lengths and file offsets
+ * @mem_align: unit of buffer offsets
+ * @disks: what is below, as far as it is known
+ * @obstacle: why they cannot do peer to peer; code 0: as far as the layers
+ *	go, they can
+ */
+struct p2pbuf_target {
+	uint32_t offset_align;
+	uint32_t mem_align;
+	struct p2pbuf_disks disks;
+	struct p2pbuf_error obstacle;
+};
+
+/* "a pipe" */
+const char *p2pbuf_target_kind(mode_t mode);
+/* Is it something that direct I/O can be done with? 0 or why not. */
+int p2pbuf_target_claim(const struct p2pbuf_bind_args *args,
+			struct p2pbuf_error *error);
+/* Fails where no direct I/O is done; obstacles to peer to peer are told apart. */
+int p2pbuf_target_judge(const struct p2pbuf_bind_args *args,
+			struct p2pbuf_target *target,
+			struct p2pbuf_error *error);
+/* Bytes of it now. */
+uint64_t p2pbuf_target_capacity(int fd);
+
+/* ---- ring.c ---- */
+
+/* Submit what is prepared and wait for one completion: its res. */
+int p2pbuf_ring_run(struct io_uring *ring);
+/* Copy @count slots from one ring's buffer table to another's; 0 slots: all. */
+int p2pbuf_ring_clone(int to, unsigned int to_slot, int from,
+		      unsigned int from_slot, unsigned int count);
+/*
+ * Copy slot 0 of @home_fd to an empty slot of @ring_fd: to @wanted (EBUSY when
+ * it is taken), or to the lowest if that is negative. The slot, or -errno.
+ */
+int p2pbuf_ring_fill_slot(int ring_fd, int home_fd, int wanted);
+int p2pbuf_ring_clear_slot(int ring_fd, unsigned int slot);
 
 #endif /* P2PBUF_INTERNAL_H */

@@ -85,24 +85,11 @@ static void file_put(struct nvme_file *file)
 static int nvme_claim(const struct p2pbuf_bind_args *args,
 		      struct p2pbuf_error *error)
 {
-	const char *what = "not a file that can be read from";
-
-	if (S_ISBLK(args->st.st_mode))
+	if (S_ISBLK(args->st.st_mode) && p2pbuf_disk_is_nvme(args->st.st_rdev))
 		return 0;
-
-	if (S_ISREG(args->st.st_mode))
-		what = "a regular file";
-	else if (S_ISCHR(args->st.st_mode))
-		what = "a character device";
-	else if (S_ISFIFO(args->st.st_mode))
-		what = "a pipe";
-	else if (S_ISSOCK(args->st.st_mode))
-		what = "a socket";
-	else if (S_ISDIR(args->st.st_mode))
-		what = "a directory";
 	return p2pbuf_fail(error, ENOTBLK,
-			   "%s is %s: I/O is done with NVMe namespaces and their partitions",
-			   args->target, what);
+			   "%s is not a namespace of an NVMe drive on PCI",
+			   args->target);
 }
 
 /* BIND's errors that say all without the path. NULL: see the path. */
@@ -212,7 +199,8 @@ static int nvme_bind(const struct p2pbuf_bind_args *args,
 {
 	struct p2pbuf_nvme_bind bind = {
 		.size = sizeof(bind),
-		.flags = args->opts.flags,
+		.flags = args->opts.flags & (P2PBUF_ALLOW_SYSTEM |
+					     P2PBUF_PEER_ONLY),
 		.dmabuf_fd = args->buf->fd,
 		.bdev_fd = args->fd,
 		.offset = args->opts.offset,
