@@ -1,0 +1,527 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bindings to files and volumes: ext4, XFS, md RAID-0, dm-linear, and a
+ * disk that cannot do peer to peer. Every size and both directions byte for
+ * byte, neighbours in host memory, ranges of any alignment through
+ * p2pbuf_read_file(), and what happens at holes and at a file's end.
+ *
+ * Where the drive cannot reach the exporter the same tests look for the
+ * refusal, and then go on in host memory.
+ */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <liburing.h>
+
+#include "p2pbuf_test_lib.h"
+#include "p2pbuf_test_file.h"
+#include "kselftest_harness.h"
+
+#define SIZE	(64 * PTF_MIB)
+#define GUARD	4096
+#define POISON	0x5a
+
+static struct ptf_stage stage;
+
+FIXTURE(file)
+{
+	struct p2pbuf_exporter *exporter;
+	struct p2pbuf_buffer *buf;
+	struct p2pbuf_binding *binding;
+	struct p2pbuf_bind_opts opts;
+	struct p2pbuf_bind_info bound;
+	struct p2pbuf_error error;
+	struct io_uring ring;
+	const char *expect;
+	unsigned char *vram;
+	unsigned char *host;
+	uint64_t size;
+	int fd;
+	int fds;
+};
+
+#define FILE_DATA FIXTURE_DATA(file)
+
+FIXTURE_VARIANT(file)
+{
+	enum ptf_place place;
+	const char *name;
+};
+
+FIXTURE_VARIANT_ADD(file, ext4) { .place = PTF_EXT4, .name = "ext4" };
+FIXTURE_VARIANT_ADD(file, xfs) { .place = PTF_XFS, .name = "xfs" };
+FIXTURE_VARIANT_ADD(file, raid0) { .place = PTF_RAID0, .name = "raid0" };
+FIXTURE_VARIANT_ADD(file, linear) { .place = PTF_LINEAR, .name = "linear" };
+FIXTURE_VARIANT_ADD(file, loop) { .place = PTF_LOOP, .name = "loop" };
+
+static bool is_volume(enum ptf_place place)
+{
+	return place == PTF_RAID0 || place == PTF_LINEAR;
+}
+
+/* Is [@from, @from + @n) of VRAM @bytes, and poison all around it? */
+static bool only_these(const FILE_DATA *self, uint64_t from, const void *bytes,
+		       uint64_t n)
+{
+	uint64_t i, lo = from > GUARD ? from - GUARD : 0;
+	uint64_t hi = from + n + GUARD < SIZE ? from + n + GUARD : SIZE;
+
+	if (memcmp(self->vram + from, bytes, n))
+		return false;
+	for (i = lo; i < hi; i++)
+		if ((i < from || i >= from + n) && self->vram[i] != POISON)
+			return false;
+	return true;
+}
+
+static void poison(FILE_DATA *self, uint64_t from, uint64_t n)
+{
+	uint64_t lo = from > GUARD ? from - GUARD : 0;
+	uint64_t hi = from + n + GUARD < SIZE ? from + n + GUARD : SIZE;
+
+	memset(self->vram + lo, POISON, hi - lo);
+}
+
+FIXTURE_SETUP(file)
+{
+	char path[128];
+
+	self->error.size = sizeof(self->error);
+	self->opts.size = sizeof(self->opts);
+	self->bound.size = sizeof(self->bound);
+	self->expect = getenv("P2PBUF_EXPECT_PATH");
+	if (!self->expect || !stage.is_paged)
+		SKIP(return, "no paged exporter");
+	if (!stage.at[variant->place][0])
+		SKIP(return, "%s", stage.missing[variant->place]);
+
+	self->fds = ptl_count_fds();
+	if (is_volume(variant->place)) {
+		snprintf(path, sizeof(path), "%s", stage.at[variant->place]);
+		self->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	} else {
+		snprintf(path, sizeof(path), "%s/weights",
+			 stage.at[variant->place]);
+		unlink(path);
+		self->fd = open(path, O_RDWR | O_CLOEXEC | O_CREAT | O_EXCL, 0600);
+		ASSERT_LE(0, self->fd);
+		ASSERT_EQ(0, fcntl(self->fd, F_SETFL, O_DIRECT));
+	}
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, p2pbuf_exporter_open(stage.region.name, &self->exporter,
+					  &self->error))
+		TH_LOG("%s", self->error.text);
+	ASSERT_EQ(0, io_uring_queue_init(8, &self->ring, 0));
+	ASSERT_EQ(0, p2pbuf_alloc(self->exporter, SIZE, NULL, &self->buf, NULL));
+	ASSERT_EQ(0, p2pbuf_map(self->buf, 0, 0, P2PBUF_READ | P2PBUF_WRITE,
+				(void **)&self->vram));
+	self->host = aligned_alloc(4096, SIZE);
+	ASSERT_NE(NULL, self->host);
+}
+
+FIXTURE_TEARDOWN(file)
+{
+	if (!self->exporter)
+		return;
+	p2pbuf_unbind(self->binding);
+	/* Nothing of a binding stays behind. */
+	EXPECT_EQ(0, ptf_pins_in_the_end(self->buf));
+	p2pbuf_unmap(self->vram, SIZE);
+	p2pbuf_free(self->buf);
+	p2pbuf_exporter_close(self->exporter);
+	io_uring_queue_exit(&self->ring);
+	close(self->fd);
+	free(self->host);
+	EXPECT_EQ(self->fds, ptl_count_fds());
+}
+
+static int bind_it(FILE_DATA *self)
+{
+	int ret = p2pbuf_bind(&self->ring, self->buf, self->fd, &self->opts,
+			      &self->binding, &self->error);
+
+	return ret ? ret : p2pbuf_bind_info(self->binding, &self->bound);
+}
+
+/* The disk is not one that peer to peer works with here. */
+static bool is_system(const FILE_DATA *self, enum ptf_place place)
+{
+	return place == PTF_LOOP || !strcmp(self->expect, "refused");
+}
+
+/* What p2pbuf_bind() says of it. */
+static int no_way(enum ptf_place place)
+{
+	if (place == PTF_LOOP)
+		return -EPROTOTYPE;
+	/* There is one, but the hypervisor's IOMMU swallows what goes it. */
+	return strcmp(getenv("P2PBUF_TOPOLOGY"), "switch-iommu") ?
+		-EHOSTUNREACH : -EFAULT;
+}
+
+static int bind_anyhow(FILE_DATA *self, enum ptf_place place)
+{
+	if (is_system(self, place))
+		self->opts.flags |= P2PBUF_ALLOW_SYSTEM;
+	return bind_it(self);
+}
+
+#define RUN(direction, buf_off, len, file_off, flags) \
+	ptf_io(&self->ring, self->binding, direction, buf_off, len, file_off, \
+		flags)
+
+#define EXPECT_REFUSED(err, call) do {					\
+	self->error.text[0] = '\0';					\
+	EXPECT_EQ(-(err), (call));					\
+	EXPECT_EQ((err), self->error.code);				\
+	EXPECT_TRUE(ptl_is_sentence(&self->error)) {			\
+		TH_LOG("text: '%s'", self->error.text);			\
+	}								\
+} while (0)
+
+TEST_F(file, path_is_named)
+{
+	int ret = bind_it(self);
+
+	if (is_system(self, variant->place)) {
+		ASSERT_GT(0, ret);
+		EXPECT_EQ(no_way(variant->place), ret);
+		EXPECT_TRUE(ptl_is_sentence(&self->error));
+		TH_LOG("%s: %s", strerrorname_np(-ret), self->error.text);
+		ASSERT_EQ(0, bind_anyhow(self, variant->place))
+			TH_LOG("%s", self->error.text);
+		EXPECT_STREQ("system", p2pbuf_path_name(self->bound.path.path));
+		EXPECT_EQ(0, self->bound.io_priority);
+	} else {
+		ASSERT_EQ(0, ret) TH_LOG("%s", self->error.text);
+		EXPECT_STREQ(self->expect,
+			     p2pbuf_path_name(self->bound.path.path));
+		EXPECT_NE(NULL, strstr(self->bound.why, stage.region.name));
+		EXPECT_NE(0, self->bound.io_priority);
+		EXPECT_EQ(getenv("P2PBUF_NVME_SECOND") &&
+			  is_volume(variant->place) ? 2 : 1,
+			  self->bound.device_count);
+	}
+	TH_LOG("%s", self->bound.why);
+	EXPECT_STREQ("file", self->bound.backend);
+	EXPECT_EQ(P2PBUF_READ | P2PBUF_WRITE, self->bound.rights);
+	EXPECT_EQ(SIZE, self->bound.length);
+	EXPECT_LE(512, self->bound.block_size);
+	EXPECT_LE(1, self->bound.buf_align);
+}
+
+/* Sizes from one sector to the whole buffer, there and back. */
+TEST_F(file, both_directions)
+{
+	static const struct {
+		uint64_t len, buf_off, file_off;
+	} cases[] = {
+		{ 512, 0, 0 },
+		{ 512, 4096 + 512, 1536 },
+		{ 4096, 8192, 4096 },
+		{ 4096, 512, 12288 },
+		{ 4096 + 512, 4096 - 512, 512 },
+		{ 65536, 64, 65536 },
+		{ 131072 + 512, 1 << 20, 512 },
+		{ 1 << 20, 3 * 4096, 1 << 20 },
+		{ (8 << 20) + 4096, 512, 3 << 20 },
+		{ 64 << 20, 0, 0 },
+	};
+	uint64_t block, align, len, buf_off, file_off;
+	size_t i;
+
+	ASSERT_EQ(0, bind_anyhow(self, variant->place))
+		TH_LOG("%s", self->error.text);
+	block = self->bound.block_size;
+	align = self->bound.buf_align;
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		len = (cases[i].len + block - 1) & ~(block - 1);
+		file_off = cases[i].file_off & ~(block - 1);
+		buf_off = cases[i].buf_off & ~(align - 1);
+		ptf_fill(self->host, len, i);
+		ASSERT_EQ(len, ptf_host_io(self->fd, true, self->host, len, file_off));
+		poison(self, buf_off, len);
+		ASSERT_EQ(len, RUN(P2PBUF_READ, buf_off, len, file_off, 0))
+			TH_LOG("case %zu", i);
+		EXPECT_TRUE(only_these(self, buf_off, self->host, len))
+			TH_LOG("case %zu: read", i);
+
+		ptf_fill(self->host, len, i + 100);
+		memcpy(self->vram + buf_off, self->host, len);
+		ASSERT_EQ(len, RUN(P2PBUF_WRITE, buf_off, len, file_off,
+				   i & 1 ? P2PBUF_FUA : 0))
+			TH_LOG("case %zu", i);
+		memset(self->host, POISON, len);
+		ASSERT_EQ(len, ptf_host_io(self->fd, false, self->host, len, file_off));
+		EXPECT_EQ(0, memcmp(self->host, self->vram + buf_off, len))
+			TH_LOG("case %zu: write", i);
+	}
+}
+
+/*
+ * Adjacent blocks go in turn to VRAM and to host memory, all in one batch: the
+ * block layer must not make one request of them.
+ */
+TEST_F(file, neighbours_in_host_memory)
+{
+	const unsigned int n = 32, block = 4096;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+	unsigned char *other = self->host + PTF_MIB;
+	struct io_uring ring;
+	unsigned int i, round;
+
+	ASSERT_EQ(0, io_uring_queue_init(n, &ring, 0));
+	ASSERT_EQ(0, p2pbuf_bind(&ring, self->buf, self->fd,
+				 is_system(self, variant->place) ?
+				 &(struct p2pbuf_bind_opts) {
+					.size = sizeof(struct p2pbuf_bind_opts),
+					.flags = P2PBUF_ALLOW_SYSTEM,
+				 } : NULL, &self->binding, &self->error))
+		TH_LOG("%s", self->error.text);
+	ptf_fill(self->host, n * block, 7);
+	ASSERT_EQ(n * block, ptf_host_io(self->fd, true, self->host, n * block, 0));
+	for (round = 0; round < 2; round++) {
+		memset(self->vram, POISON, 2 * n * block);
+		memset(other, POISON, n * block);
+		for (i = 0; i < n; i++) {
+			sqe = io_uring_get_sqe(&ring);
+			if ((i & 1) == round) {
+				ASSERT_EQ(0, p2pbuf_prep_read(sqe, self->binding,
+							      i * block, block,
+							      i * block, 0));
+			} else {
+				io_uring_prep_read(sqe, self->fd,
+						   other + i * block, block,
+						   i * block);
+			}
+		}
+		ASSERT_EQ(n, io_uring_submit_and_wait(&ring, n));
+		for (i = 0; i < n; i++) {
+			ASSERT_EQ(0, io_uring_wait_cqe(&ring, &cqe));
+			EXPECT_EQ(block, cqe->res);
+			io_uring_cqe_seen(&ring, cqe);
+		}
+		for (i = 0; i < n; i++) {
+			unsigned char *here = (i & 1) == round ? self->vram : other;
+			unsigned char *there = (i & 1) == round ? other : self->vram;
+
+			EXPECT_EQ(0, memcmp(here + i * block,
+					    self->host + i * block, block))
+				TH_LOG("round %u, block %u", round, i);
+			EXPECT_EQ(POISON, there[i * block]);
+			EXPECT_EQ(0, memcmp(there + i * block,
+					    there + i * block + 1, block - 1));
+		}
+	}
+	p2pbuf_unbind(self->binding);
+	self->binding = NULL;
+	io_uring_queue_exit(&ring);
+}
+
+/* Any range: heads, tails, ranges within one block, over the file's end. */
+TEST_F(file, read_file)
+{
+	static const struct {
+		uint64_t len, file_off;
+	} cases[] = {
+		{ 1, 0 }, { 1, 511 }, { 2, 511 }, { 511, 1 }, { 512, 0 },
+		{ 513, 511 }, { 1000, 4092 }, { 4096, 4 }, { 4097, 4095 },
+		{ 100000, 12345 }, { (3 << 20) + 7, 77777 },
+		{ 1 << 20, (5 << 20) - 100 },
+	};
+	const uint64_t end = 5 << 20;
+	uint32_t flags = 0, align;
+	uint64_t len, want, buf_off;
+	size_t i;
+
+	ASSERT_EQ(0, bind_anyhow(self, variant->place))
+		TH_LOG("%s", self->error.text);
+	align = self->bound.buf_align;
+	flags = self->opts.flags;
+	p2pbuf_unbind(self->binding);
+	self->binding = NULL;
+	ptf_fill(self->host, end, 3);
+	ASSERT_EQ(end, ptf_host_io(self->fd, true, self->host, end, 0));
+	if (!is_volume(variant->place)) {
+		/* An end inside a block. */
+		ASSERT_EQ(0, ftruncate(self->fd, end - 77));
+	}
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		len = cases[i].len;
+		want = len;
+		if (!is_volume(variant->place) &&
+		    cases[i].file_off + len > end - 77)
+			want = end - 77 - cases[i].file_off;
+		if (is_volume(variant->place) && cases[i].file_off + len > end)
+			continue;
+		/* Off by any multiple of the memory alignment. */
+		buf_off = 8192 + (cases[i].file_off & (align - 1)) + 3 * align;
+		poison(self, buf_off, len);
+		EXPECT_EQ(want, p2pbuf_read_file(self->buf, buf_off, len,
+						 self->fd, cases[i].file_off,
+						 flags, &self->error))
+			TH_LOG("case %zu: %s", i, self->error.text);
+		EXPECT_EQ(0, memcmp(self->vram + buf_off,
+				    self->host + cases[i].file_off, want))
+			TH_LOG("case %zu", i);
+		EXPECT_EQ(POISON, self->vram[buf_off - 1]);
+		EXPECT_EQ(POISON, self->vram[buf_off + len]);
+		if (want == len)
+			EXPECT_TRUE(only_these(self, buf_off,
+					       self->host + cases[i].file_off,
+					       want)) TH_LOG("case %zu", i);
+	}
+	if (align > 1) {
+		EXPECT_REFUSED(EINVAL, p2pbuf_read_file(self->buf, 1, 8192,
+							self->fd, 0, flags,
+							&self->error));
+		EXPECT_NE(NULL, strstr(self->error.text, "multiple"));
+	}
+	if (!is_volume(variant->place))
+		EXPECT_EQ(0, p2pbuf_read_file(self->buf, 0, 4096, self->fd,
+					      end + 4096, flags, &self->error));
+	EXPECT_REFUSED(ERANGE, p2pbuf_read_file(self->buf, SIZE - 100, 4096,
+						self->fd, 0, flags,
+						&self->error));
+	EXPECT_REFUSED(EINVAL, p2pbuf_read_file(self->buf, 0, 0, self->fd, 0,
+						flags, &self->error));
+	EXPECT_REFUSED(EINVAL, p2pbuf_read_file(self->buf, 0, 512, self->fd, 0,
+						1 << 7, &self->error));
+}
+
+/* Unaligned requests are told what is needed. */
+TEST_F(file, unaligned)
+{
+	uint32_t block, align;
+	char unit[16];
+
+	ASSERT_EQ(0, bind_anyhow(self, variant->place))
+		TH_LOG("%s", self->error.text);
+	block = self->bound.block_size;
+	align = self->bound.buf_align;
+	snprintf(unit, sizeof(unit), "%u", block);
+	EXPECT_REFUSED(EINVAL, p2pbuf_check(self->binding, P2PBUF_READ, 0,
+					    block / 2, 0, 0, &self->error));
+	EXPECT_NE(NULL, strstr(self->error.text, unit));
+	EXPECT_REFUSED(EINVAL, p2pbuf_check(self->binding, P2PBUF_WRITE, 0,
+					    block, block / 2, 0, &self->error));
+	EXPECT_NE(NULL, strstr(self->error.text, unit));
+	if (align > 1) {
+		snprintf(unit, sizeof(unit), "%u", align);
+		EXPECT_REFUSED(EINVAL, p2pbuf_check(self->binding, P2PBUF_READ,
+						    align / 2, block, 0, 0,
+						    &self->error));
+		EXPECT_NE(NULL, strstr(self->error.text, unit));
+	}
+	EXPECT_REFUSED(EOPNOTSUPP, p2pbuf_check(self->binding, P2PBUF_READ, 0,
+						block, 0, P2PBUF_FLUSH,
+						&self->error));
+	EXPECT_EQ(0, p2pbuf_flush(self->buf));
+	EXPECT_EQ(block, RUN(P2PBUF_WRITE, SIZE - block, block, 0, 0));
+	EXPECT_EQ(-ERANGE, RUN(P2PBUF_READ, SIZE - block, 2 * block, 0, 0));
+}
+
+/* Zeros where nothing was written, and nothing is allocated by reading. */
+TEST_F(file, hole)
+{
+	const uint64_t hole = 2 << 20;
+	uint64_t i;
+
+	if (is_volume(variant->place))
+		SKIP(return, "a volume has no holes");
+	ASSERT_EQ(0, bind_anyhow(self, variant->place));
+	ptf_fill(self->host, 65536, 5);
+	ASSERT_EQ(65536, ptf_host_io(self->fd, true, self->host, 65536, hole));
+	memset(self->vram, POISON, hole + 131072 + 1);
+	ASSERT_EQ(hole + 65536, RUN(P2PBUF_READ, 0, hole + 131072, 0, 0));
+	for (i = 0; i < hole && !self->vram[i]; i++)
+		;
+	EXPECT_EQ(hole, i);
+	EXPECT_EQ(0, memcmp(self->vram + hole, self->host, 65536));
+	/* Behind the end anything may come, but not behind what was asked for. */
+	EXPECT_EQ(POISON, self->vram[hole + 131072]);
+
+	/* A write into the hole, and one over the end. */
+	ptf_fill(self->vram, 8192, 6);
+	ASSERT_EQ(8192, RUN(P2PBUF_WRITE, 0, 8192, 1 << 20, 0));
+	ASSERT_EQ(8192, RUN(P2PBUF_WRITE, 0, 8192, hole + (1 << 20), 0));
+	ASSERT_EQ(0, p2pbuf_bind_info(self->binding, &self->bound));
+	EXPECT_EQ(hole + (1 << 20) + 8192, self->bound.capacity);
+	ASSERT_EQ(8192, ptf_host_io(self->fd, false, self->host, 8192, 1 << 20));
+	EXPECT_EQ(0, memcmp(self->host, self->vram, 8192));
+	ASSERT_EQ(8192, ptf_host_io(self->fd, false, self->host, 8192,
+				    hole + (1 << 20)));
+	EXPECT_EQ(0, memcmp(self->host, self->vram, 8192));
+	/* Between the old end and the new one there are zeros. */
+	ASSERT_EQ(4096, ptf_host_io(self->fd, false, self->host, 4096, hole + 65536));
+	for (i = 0; i < 4096 && !self->host[i]; i++)
+		;
+	EXPECT_EQ(4096, i);
+}
+
+struct cutter {
+	int fd;
+	volatile bool stop;
+};
+
+static void *cut(void *data)
+{
+	struct cutter *cutter = data;
+
+	while (!cutter->stop) {
+		if (ftruncate(cutter->fd, 4096 * 3) ||
+		    ftruncate(cutter->fd, 4 << 20))
+			break;
+	}
+	return NULL;
+}
+
+/*
+ * A file that is cut off and grows again under I/O: each read is short or
+ * whole, its bytes are the file's or zeros, and nothing else is written.
+ */
+TEST_F(file, truncated_meanwhile)
+{
+	struct cutter cutter = { .fd = self->fd };
+	uint64_t k, n = 4 << 20;
+	pthread_t thread;
+	int i, ret;
+
+	if (is_volume(variant->place))
+		SKIP(return, "a volume is not cut off");
+	ASSERT_EQ(0, bind_anyhow(self, variant->place));
+	ptf_fill(self->host, n, 9);
+	ASSERT_EQ(n, ptf_host_io(self->fd, true, self->host, n, 0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, cut, &cutter));
+	for (i = 0; i < 50; i++) {
+		poison(self, 8192, n);
+		ret = RUN(P2PBUF_READ, 8192, n, 0, 0);
+		EXPECT_LE(4096 * 3, ret) TH_LOG("%s", strerror(-ret));
+		for (k = 0; ret > 0 && k < (uint64_t)ret; k++)
+			if (self->vram[8192 + k] != self->host[k] &&
+			    self->vram[8192 + k])
+				break;
+		EXPECT_EQ(ret, (int)k);
+		EXPECT_EQ(POISON, self->vram[8191]);
+		EXPECT_EQ(POISON, self->vram[8192 + n]);
+	}
+	cutter.stop = true;
+	pthread_join(thread, NULL);
+}
+
+/* The harness ends the program by exit(), its cases by _exit(). */
+static void unmake(void)
+{
+	ptf_stage_unmake(&stage);
+}
+
+int main(int argc, char **argv)
+{
+	atexit(unmake);
+	ptf_stage_make(&stage);
+	return test_harness_run(argc, argv);
+}
