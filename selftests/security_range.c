@@ -51,7 +51,7 @@ static void edges_untouched(struct __test_metadata *_metadata,
 /* In numbers that cannot overflow. */
 static bool fits(__u64 offset, __u64 length, __u64 whole)
 {
-	return (unsigned __int128)offset + length <= whole;
+	return length <= whole && offset <= whole - length;
 }
 
 static const __u64 offsets[] = {

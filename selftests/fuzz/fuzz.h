@@ -58,7 +58,7 @@ struct fz_rng {
  */
 struct fz_proc {
 	_Atomic __u64 calls;
-	const char *_Atomic at;
+	_Atomic(const char *) at;
 	pid_t pid;
 	__u32 gen;
 };
