@@ -50,15 +50,21 @@ static int socket_check(int sock, struct p2pbuf_error *error)
 	return 0;
 }
 
-static int meta_check(const struct p2pbuf_meta *meta, struct p2pbuf_error *error)
+/* What both directions ask of their arguments; @meta goes to @m. */
+static int request_check(int sock, const struct p2pbuf_meta *meta,
+			 struct p2pbuf_meta *m, struct p2pbuf_error *error)
 {
 	const uint32_t both = P2PBUF_ANY_UID | P2PBUF_ONLY_UID;
+	int ret;
 
-	if (meta->flags & ~both || (meta->flags & both) == both)
+	ret = p2pbuf_struct_in(m, sizeof(*m), meta, sizeof(*m), error);
+	if (ret < 0)
+		return ret;
+	if (m->flags & ~both || (m->flags & both) == both)
 		return p2pbuf_fail(error, EINVAL,
 				   "unknown or contradicting flags %#x",
-				   meta->flags);
-	return 0;
+				   m->flags);
+	return socket_check(sock, error);
 }
 
 /* Is this the peer the caller wants to deal with? */
@@ -119,13 +125,7 @@ int p2pbuf_send(int sock, struct p2pbuf_buffer *buf,
 	ssize_t n;
 	int ret;
 
-	ret = p2pbuf_struct_in(&m, sizeof(m), meta, sizeof(m), error);
-	if (ret < 0)
-		return ret;
-	ret = meta_check(&m, error);
-	if (ret < 0)
-		return ret;
-	ret = socket_check(sock, error);
+	ret = request_check(sock, meta, &m, error);
 	if (ret < 0)
 		return ret;
 	ret = peer_read(sock, &cred, error);
@@ -253,13 +253,7 @@ int p2pbuf_recv(int sock, struct p2pbuf_buffer **out, struct p2pbuf_meta *meta,
 	ssize_t n;
 	int ret;
 
-	ret = p2pbuf_struct_in(&m, sizeof(m), meta, sizeof(m), error);
-	if (ret < 0)
-		return ret;
-	ret = meta_check(&m, error);
-	if (ret < 0)
-		return ret;
-	ret = socket_check(sock, error);
+	ret = request_check(sock, meta, &m, error);
 	if (ret < 0)
 		return ret;
 
