@@ -183,7 +183,7 @@ struct mock_rule {
  * @addr: what the device is told
  * @len: bytes
  * @lie: @addr is @phys whatever that leads to
- * @withdrawn: it was unmapped again at once
+ * @withdrawn: its address leads nowhere
  * @mapped: the DMA layer knows of it
  */
 struct mock_seg {

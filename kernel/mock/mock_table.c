@@ -153,9 +153,27 @@ static unsigned long mock_attrs(const struct mock_map *map)
 	       (map->place->mdev ? DMA_ATTR_MMIO : DMA_ATTR_SKIP_CPU_SYNC);
 }
 
+/*
+ * Takes the page away behind its address and keeps the address: one that went
+ * back to the allocator could lead to another page the next moment.
+ */
+static void mock_withdraw_seg(struct mock_seg *seg, struct device *dev)
+{
+	iommu_unmap(iommu_get_domain_for_dev(dev), seg->addr, seg->len);
+}
+
+/* The DMA layer warns of a mapping in which it finds nothing to end. */
+static void mock_restore_seg(struct mock_seg *seg, struct device *dev)
+{
+	iommu_map(iommu_get_domain_for_dev(dev), seg->addr, seg->phys, seg->len,
+		  IOMMU_READ | IOMMU_WRITE, GFP_KERNEL | __GFP_NOFAIL);
+}
+
 static void mock_unmap_seg(struct mock_map *map, struct mock_seg *seg,
 			   struct device *dev)
 {
+	if (seg->mapped && seg->withdrawn)
+		mock_restore_seg(seg, dev);
 	if (seg->mapped)
 		dma_unmap_phys(dev, seg->addr, seg->len, DMA_BIDIRECTIONAL,
 			       mock_attrs(map));
@@ -183,7 +201,7 @@ static int mock_map_seg(struct mock_map *map, struct mock_seg *seg,
 		return -EIO;
 	seg->mapped = true;
 	if (seg->withdrawn)
-		mock_unmap_seg(map, seg, dev);
+		mock_withdraw_seg(seg, dev);
 	return 0;
 }
 
