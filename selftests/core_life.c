@@ -252,8 +252,8 @@ static pid_t mapper(struct ptc *c)
 	return child;
 }
 
-/* Is the task inside of an ioctl and asleep? */
-static bool asleep(pid_t pid)
+/* The task's state as ps(1) has it, 0 if there is no such task. */
+static char state_of(pid_t pid)
 {
 	char path[64], text[512], *p;
 	FILE *f;
@@ -262,12 +262,20 @@ static bool asleep(pid_t pid)
 	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	f = fopen(path, "re");
 	if (!f)
-		return false;
+		return 0;
 	n = fread(text, 1, sizeof(text) - 1, f);
 	fclose(f);
 	text[n] = 0;
 	p = strrchr(text, ')');
-	return p && (p[2] == 'S' || p[2] == 'D');
+	return p ? p[2] : 0;
+}
+
+/* Is the task inside of an ioctl and asleep? */
+static bool asleep(pid_t pid)
+{
+	char state = state_of(pid);
+
+	return state == 'S' || state == 'D';
 }
 
 TEST_F(life, stop_and_continue_a_mapper)
@@ -279,7 +287,8 @@ TEST_F(life, stop_and_continue_a_mapper)
 	child = mapper(&self->c);
 	ASSERT_LT(0, child);
 	for (i = 0; i < 5; i++) {
-		ASSERT_TRUE(ptm_until(asleep(child)));
+		ASSERT_TRUE(ptm_until(asleep(child)))
+			TH_LOG("round %d: state %c", i, state_of(child));
 		ASSERT_EQ(0, kill(child, SIGSTOP));
 		ASSERT_EQ(child, waitpid(child, &status, WUNTRACED));
 		ASSERT_TRUE(WIFSTOPPED(status));
