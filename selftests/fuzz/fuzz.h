@@ -58,7 +58,7 @@ struct fz_rng {
  */
 struct fz_proc {
 	_Atomic __u64 calls;
-	_Atomic(const char *) at;
+	const char *_Atomic at;
 	pid_t pid;
 	__u32 gen;
 };
