@@ -13,6 +13,10 @@
  * unplug ends in bounded time. And a far importer that was let in can always
  * map: dma-buf calls that broken (it warns) for importers that pin.
  *
+ * An unrevocable region gives up the first: there an importer without the
+ * callback is near as well, as long as it maps inside a pin of its own. It
+ * need not be told of moves, for there are none, and an unplug waits for it.
+ *
  * An importer's invalidate callback can run inside its own map call, when the
  * mapping makes the object move; dma-buf says importers must cope.
  */
@@ -47,7 +51,8 @@ static bool p2pbuf_attachment_is_near(struct p2pbuf_object *obj,
 	bool near = false;
 	int idx;
 
-	if (!attach->peer2peer || !dma_buf_attach_revocable(attach))
+	if (!attach->peer2peer ||
+	    (!dma_buf_attach_revocable(attach) && !region->unrevocable))
 		return false;
 	if (!drm_dev_enter(&region->drm, &idx))
 		return false;
@@ -110,12 +115,12 @@ static void p2pbuf_dmabuf_detach(struct dma_buf *dmabuf,
 	dma_resv_unlock(dmabuf->resv);
 }
 
-static int p2pbuf_dmabuf_pin(struct dma_buf_attachment *attach)
+static int p2pbuf_dmabuf_pin_somewhere(struct p2pbuf_object *obj,
+				       struct dma_buf_attachment *attach)
 {
-	struct p2pbuf_object *obj = to_p2pbuf_object(attach->dmabuf->priv);
 	int idx, ret;
 
-	dma_resv_assert_held(attach->dmabuf->resv);
+	dma_resv_assert_held(obj->tbo.base.resv);
 
 	/* Where it is, if every importer can follow it there. */
 	if (obj->placement == P2PBUF_PLACEMENT_VRAM && !obj->gone &&
@@ -140,10 +145,30 @@ static int p2pbuf_dmabuf_pin(struct dma_buf_attachment *attach)
 	return p2pbuf_object_pin(obj);
 }
 
+/* The pins of an attachment are counted in its private word. */
+static bool p2pbuf_attachment_is_pinned(struct dma_buf_attachment *attach)
+{
+	return attach->priv;
+}
+
+static int p2pbuf_dmabuf_pin(struct dma_buf_attachment *attach)
+{
+	struct p2pbuf_object *obj = to_p2pbuf_object(attach->dmabuf->priv);
+	int ret;
+
+	dma_resv_assert_held(attach->dmabuf->resv);
+
+	ret = p2pbuf_dmabuf_pin_somewhere(obj, attach);
+	if (!ret)
+		attach->priv++;
+	return ret;
+}
+
 static void p2pbuf_dmabuf_unpin(struct dma_buf_attachment *attach)
 {
 	dma_resv_assert_held(attach->dmabuf->resv);
 
+	attach->priv--;
 	p2pbuf_object_unpin(to_p2pbuf_object(attach->dmabuf->priv));
 }
 
@@ -262,7 +287,10 @@ p2pbuf_dmabuf_map_vram(struct p2pbuf_object *obj,
 	return sgt;
 }
 
-/* As a near importer; -ERANGE when it is none, or the object is not there. */
+/*
+ * As a near importer; -ERANGE when it is none, or the object is not there. Who
+ * would not hear of a move must have pinned.
+ */
 static struct sg_table *
 p2pbuf_dmabuf_map_near(struct p2pbuf_object *obj,
 		       struct dma_buf_attachment *attach,
@@ -275,7 +303,10 @@ p2pbuf_dmabuf_map_near(struct p2pbuf_object *obj,
 	    !drm_dev_enter(obj->tbo.base.dev, &idx))
 		return ERR_PTR(-ERANGE);
 
-	sgt = p2pbuf_dmabuf_map_vram(obj, attach, dir);
+	sgt = ERR_PTR(-ERANGE);
+	if (dma_buf_attach_revocable(attach) ||
+	    p2pbuf_attachment_is_pinned(attach))
+		sgt = p2pbuf_dmabuf_map_vram(obj, attach, dir);
 	drm_dev_exit(idx);
 	if (PTR_ERR_OR_ZERO(sgt) != -ERANGE)
 		return sgt;

@@ -28,6 +28,11 @@ module_param(paged, bool, 0644);
 MODULE_PARM_DESC(paged,
 		 "give functions bound from now on struct pages, for file I/O (default no)");
 
+static bool unrevocable;
+module_param(unrevocable, bool, 0644);
+MODULE_PARM_DESC(unrevocable,
+		 "let importers that cannot be revoked pin VRAM of functions bound from now on; an unplug waits for them (default no)");
+
 static int p2pbuf_driver_pick_bar(struct pci_dev *pdev)
 {
 	const unsigned long want = IORESOURCE_MEM | IORESOURCE_PREFETCH;
@@ -51,6 +56,7 @@ static int p2pbuf_driver_probe(struct pci_dev *pdev,
 		.pdev = pdev,
 		.reserved = reserved,
 		.paged = paged,
+		.unrevocable = unrevocable,
 	};
 	struct p2pbuf_region *region;
 	int which, ret;

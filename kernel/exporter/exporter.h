@@ -105,6 +105,7 @@ struct p2pbuf_region {
 
 	unsigned int bar;
 	bool write_combining;
+	bool unrevocable;
 	phys_addr_t start;
 	u64 size;
 	u64 reserved;

@@ -407,8 +407,9 @@ static int p2pbuf_unplug_pages(struct p2pbuf_object *obj,
  * @obj: the object
  *
  * To system memory where it may live there, else its place is gone. Pins of
- * importers do not help: only those that can be revoked hold pins in VRAM;
- * fixed buffers cannot be, and are waited for like kernel mappings. After
+ * importers do not help: those that can be revoked let go, and others, which
+ * only an unrevocable region lets in, are waited for until they have unmapped,
+ * like fixed buffers and kernel mappings. After
  * this nobody reaches the BAR through the object. Called after
  * drm_dev_unplug(), so nothing new reaches it either. Idempotent.
  *

@@ -35,6 +35,10 @@ struct p2pbuf_region;
  *	uncached, not write-combining, hence it is not for everybody. @offset
  *	and the size must be multiples of memremap_compat_align() (2 MiB), and
  *	a range can be paged once while the driver is bound
+ * @unrevocable: an importer that pins may have VRAM although it cannot be told
+ *	to let go, like the NICs whose memory regions are pinned for as long as
+ *	they are registered. p2pbuf_region_unregister() then waits until it has
+ *	let go by itself. Otherwise such an importer gets system memory
  *
  * Objects are allocated from the range after @reserved, which must be plain
  * memory: reading it has no side effect and what is written stays. The range
@@ -49,6 +53,7 @@ struct p2pbuf_region_desc {
 	u64 resident_limit;
 	u64 pin_limit;
 	bool paged;
+	bool unrevocable;
 };
 
 struct p2pbuf_region *

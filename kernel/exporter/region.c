@@ -155,6 +155,7 @@ static void p2pbuf_region_setup(struct p2pbuf_region *region,
 		region->size = ALIGN_DOWN(pci_resource_len(pdev, desc->bar) -
 					  desc->offset, PAGE_SIZE);
 	region->reserved = desc->reserved;
+	region->unrevocable = desc->unrevocable;
 
 	region->resident_limit = desc->resident_limit ?:
 		p2pbuf_region_percent(region, resident_limit_percent);
