@@ -101,6 +101,11 @@ ifneq ($(HAVE_SELFTESTS),)
 		KSFT=$$(ci/kernel source)/tools/testing/selftests UAPI=$(CURDIR)/uapi
 	@[ ! -e selftests/bench/Makefile ] || \
 		$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests/bench O=$(BUILD)/bench UAPI=$(CURDIR)/uapi
+	@mkdir -p $(BUILD)/nic
+	@ci/kernel same $(BUILD)/nic || rm -rf $(BUILD)/nic/*
+	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests/nic O=$(BUILD)/nic KDIR=$(KDIR) \
+		RXE=$$(ci/kernel source)/drivers/infiniband/sw/rxe
+	@ci/kernel stamp $(BUILD)/nic
 endif
 
 .PHONY: initramfs
