@@ -41,6 +41,7 @@ help:
 	@echo '  TEST=nvme_data         only this test (a list, or shell patterns)'
 	@echo 'make check-debug       the same and the demo on a kernel with KASAN, lockdep, ...'
 	@echo '  QUICK=1                only what ci/debug.tests lists, as continuous integration'
+	@echo 'make check-external    suites of others: pyverbs, perftest, rping'
 	@echo 'make soak HOURS=1      tests by chance, until the time is over (SEED=, ROUND=)'
 	@echo 'make fuzz CALLS=n       calls by chance on that kernel (SEED=, SECONDS=, STOCK=1)'
 	@echo 'make fuzz-lib          libFuzzer on what the library parses (SECONDS=)'
@@ -124,6 +125,12 @@ check: initramfs
 check-debug: setup
 	@ci/check-debug $(if $(QUICK),quick,$(if $(TOPO),-t '$(TOPO)') \
 		$(if $(TEST),-n '$(TEST)') $(if $(TESTS),-f '$(TESTS)'))
+
+# Suites of others, unmodified, over the test NIC.
+.PHONY: check-external
+check-external: initramfs
+	@ci/setup external
+	@ci/external $(if $(TOPO),-t '$(TOPO)')
 
 .PHONY: soak
 soak: initramfs

@@ -37,6 +37,9 @@ ROOT_PACKAGES=(
 STYLE_PACKAGES=(sparse perl python3 clang libclang-rt-dev man-db gcc-multilib g++
 	dwarves shellcheck)
 
+# Added by the first `make check-external`.
+EXTERNAL_PACKAGES=(perftest python3-pyverbs rdmacm-utils)
+
 ROOT=$CACHE/root-$SUITE-$(printf '%s\n' "${ROOT_PACKAGES[@]}" |
 	sha256sum | cut -c1-12)
 
