@@ -29,7 +29,7 @@ ROOT_PACKAGES=(
 	ca-certificates gcc-14 gcc libc6-dev make pkgconf binutils patch bc
 	liburing-dev libdrm-dev libmd-dev libibverbs-dev librdmacm-dev
 	kmod cpio zstd xz-utils busybox-static util-linux udev
-	fio nvme-cli pciutils e2fsprogs xfsprogs mdadm dosfstools
+	fio nvme-cli pciutils e2fsprogs xfsprogs btrfs-progs mdadm lvm2 dosfstools
 	ibverbs-providers rdmacm-utils iproute2 procps strace
 )
 # Added to the root by the first `make style` or `make fuzz-lib`: nobody else
