@@ -248,10 +248,15 @@ int p2pbuf_recv(int sock, struct p2pbuf_buffer **buf, struct p2pbuf_meta *meta,
 #define P2PBUF_PEER_ONLY	(1U << 1)
 /* Bound to a file: the caller chooses the slot of the ring's buffer table. */
 #define P2PBUF_SLOT		(1U << 2)
+/*
+ * Bound to a file: set queue/nomerges of each disk below it, which takes the
+ * right to. The setting is the disk's, for all its users, and it stays.
+ */
+#define P2PBUF_NOMERGES		(1U << 3)
 
 /*
  * @size: sizeof(struct p2pbuf_bind_opts)
- * @flags: P2PBUF_ALLOW_SYSTEM or P2PBUF_PEER_ONLY, P2PBUF_SLOT
+ * @flags: P2PBUF_ALLOW_SYSTEM or P2PBUF_PEER_ONLY, P2PBUF_SLOT, P2PBUF_NOMERGES
  * @slot: with P2PBUF_SLOT: an empty slot, or one behind the table's end; else
  *	zero
  * @offset: first byte of the buffer that is bound
@@ -273,7 +278,8 @@ struct p2pbuf_bind_opts {
 
 /*
  * @size: sizeof(struct p2pbuf_bind_info)
- * @flags: P2PBUF_ALLOW_SYSTEM, P2PBUF_PEER_ONLY
+ * @flags: P2PBUF_ALLOW_SYSTEM, P2PBUF_PEER_ONLY; "file": P2PBUF_NOMERGES when
+ *	no disk below merges anything now, whoever set that
  * @rights: P2PBUF_READ, P2PBUF_WRITE: directions the descriptors allow
  * @offset: first byte of the buffer that is bound
  * @length: bytes bound

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Bindings: choose the way of doing I/O (the first backend that claims the
- * file), and judge each request before it
- * becomes an SQE. How the I/O is done is the backends' business.
+ * file), and judge each request before it becomes an SQE. How the I/O is done is the backends' business.
  */
 
 #include <stdio.h>
@@ -34,15 +33,16 @@ static int args_take(struct p2pbuf_bind_args *args,
 		     struct p2pbuf_error *error)
 {
 	const uint32_t both = P2PBUF_ALLOW_SYSTEM | P2PBUF_PEER_ONLY;
+	const uint32_t known = both | P2PBUF_SLOT | P2PBUF_NOMERGES;
 	int ret;
 
 	ret = p2pbuf_struct_in(&args->opts, sizeof(args->opts), opts,
 			       sizeof(args->opts), error);
 	if (ret < 0)
 		return ret;
-	if (args->opts.flags & ~(both | P2PBUF_SLOT))
+	if (args->opts.flags & ~known)
 		return p2pbuf_fail(error, EINVAL, "unknown flags %#x",
-				   args->opts.flags & ~(both | P2PBUF_SLOT));
+				   args->opts.flags & ~known);
 	if (args->opts.slot && !(args->opts.flags & P2PBUF_SLOT))
 		return p2pbuf_fail(error, EINVAL,
 				   "slot %u is named without P2PBUF_SLOT",

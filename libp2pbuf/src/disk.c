@@ -138,12 +138,31 @@ static int multipath_add(struct p2pbuf_disks *disks, const char *subsystem,
 	return ret;
 }
 
+static int queue_add(struct p2pbuf_disks *disks, const char *name,
+		     struct p2pbuf_error *error)
+{
+	unsigned int i;
+
+	for (i = 0; i < disks->queues; i++)
+		if (!strcmp(disks->queue[i], name))
+			return 0;
+	if (disks->queues == P2PBUF_DISKS ||
+	    strlen(name) >= sizeof(disks->queue[0]))
+		return p2pbuf_fail(error, EMFILE,
+				   "the file lies on more than %u namespaces",
+				   P2PBUF_DISKS);
+	strcpy(disks->queue[disks->queues++], name);
+
+	return 0;
+}
+
 /* @dir: a disk that has none below it. */
 static int bottom_add(struct p2pbuf_disks *disks, const char *dir,
 		      struct p2pbuf_error *error)
 {
 	char device[PATH_MAX], parent[PATH_MAX];
 	uint64_t max_io;
+	int ret;
 
 	snprintf(device, sizeof(device), "%.4000s/device", dir);
 	if (strncmp(base_of(dir), "nvme", 4) || !realpath(device, parent))
@@ -154,8 +173,13 @@ static int bottom_add(struct p2pbuf_disks *disks, const char *dir,
 	if (max_io && (!disks->max_io || max_io < disks->max_io))
 		disks->max_io = max_io;
 
-	if (!strncmp(base_of(parent), "nvme-subsys", 11))
+	ret = queue_add(disks, base_of(dir), error);
+	if (ret < 0)
+		return ret;
+	if (!strncmp(base_of(parent), "nvme-subsys", 11)) {
+		disks->is_multipath = true;
 		return multipath_add(disks, parent, base_of(dir), error);
+	}
 	return controller_add(disks, parent, base_of(dir), error);
 }
 

@@ -15,7 +15,8 @@
  * adjacent one of host memory, or of another exporter, and then maps all of it
  * as the first. Requests of different priorities are not merged, so each
  * exporter has a priority of its own (an I/O hint that no disk knows) and
- * every SQE on its VRAM bears it.
+ * every SQE on its VRAM bears it. Who wants more can have the disks merge
+ * nothing at all (queue.c).
  */
 
 #include <fcntl.h>
@@ -443,16 +444,23 @@ static int file_bind(const struct p2pbuf_bind_args *args,
 		if (ret < 0)
 			goto close;
 	}
+	if (args->opts.flags & P2PBUF_NOMERGES &&
+	    placement == P2PBUF_PLACEMENT_VRAM) {
+		ret = p2pbuf_disks_stop_merges(&binding->disks, error);
+		if (ret < 0)
+			goto put_ring;
+	}
 	ret = register_on_ring(args, binding, placement, error);
 	if (ret < 0)
-		goto put_ring;
+		goto restore;
 	*out = &binding->base;
 
 	return 0;
 
+restore:
+	place_restore(args);
 put_ring:
 	ring_put(binding->ring);
-	place_restore(args);
 close:
 	close(binding->fd);
 free:
@@ -496,6 +504,8 @@ static int file_info(struct p2pbuf_binding *binding,
 	info->slot = file->slot;
 	info->io_priority = file->io_priority;
 	info->device_count = file->disks.n;
+	if (file->io_priority && !p2pbuf_disks_merge(&file->disks))
+		info->flags |= P2PBUF_NOMERGES;
 	for (i = 0; i < file->disks.n && i < P2PBUF_BIND_DEVICES; i++)
 		info->devices[i] = file->disks.pci[i];
 

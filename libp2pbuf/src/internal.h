@@ -115,14 +115,21 @@ void p2pbuf_pci_text(uint32_t pci, char text[P2PBUF_BDF_LEN]);
 /* ---- disk.c ---- */
 
 #define P2PBUF_DISKS	16u
+#define P2PBUF_DISK_NAME 32u
 
 /*
  * The PCI functions that do the DMA for a file, each once.
+ * @queue: the disks whose queues they serve, as in /sys/block
+ * @queues: how many
+ * @is_multipath: one of them has its queues in disks that have no name here
  * @max_io: bytes that each of them takes at once; 0 unknown
  */
 struct p2pbuf_disks {
 	unsigned int n;
 	uint32_t pci[P2PBUF_DISKS];
+	unsigned int queues;
+	char queue[P2PBUF_DISKS][P2PBUF_DISK_NAME];
+	bool is_multipath;
 	uint64_t max_io;
 };
 
@@ -134,6 +141,13 @@ int p2pbuf_disks_find(struct p2pbuf_disks *disks, dev_t dev,
 		      struct p2pbuf_error *error);
 /* Is it a namespace of an NVMe drive on PCI, or a part of one? */
 bool p2pbuf_disk_is_nvme(dev_t dev);
+
+/* ---- queue.c ---- */
+
+/* Keep the disks from merging requests, for good. */
+int p2pbuf_disks_stop_merges(const struct p2pbuf_disks *disks,
+			     struct p2pbuf_error *error);
+bool p2pbuf_disks_merge(const struct p2pbuf_disks *disks);
 
 /* ---- route.c ---- */
 
