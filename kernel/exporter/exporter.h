@@ -50,7 +50,7 @@
 #define P2PBUF_DRIVER_NAME	"p2pbuf_exporter"
 
 /* How often an unplug that has to wait says so. */
-#define P2PBUF_UNPLUG_REPORT	(10 * HZ)
+#define P2PBUF_UNPLUG_REPORT	(5 * HZ)
 
 struct io_uring_cmd;
 struct iosys_map;
