@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Objects of a paged region as fixed buffers of an io_uring: who may, what it
- * costs, who waits for whom, and that every byte of a disk or a file arrives.
+ * costs, who waits for whom, and that every byte of a disk arrives. Files are
+ * lib_file's, neighbours in host memory exporter_merge's.
  */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -20,7 +20,6 @@
 #define VRAM		P2PBUF_PLACEMENT_VRAM
 #define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
 #define POISON		0xeeeeeeeeeeeeeeeeULL
-#define MOUNT		"/mnt"
 
 FIXTURE(fixed)
 {
@@ -376,31 +375,6 @@ TEST_F_TIMEOUT(fixed, raw_disk_in_host_memory, 120)
 	check_data(_metadata, self, self->disk.direct);
 }
 
-TEST_F_TIMEOUT(fixed, ext4_file, 240)
-{
-	char dev[NAME_MAX + 8], command[NAME_MAX + 96];
-	int file;
-
-	if (!ptp_is_near())
-		SKIP(return, "the drive cannot reach VRAM here");
-	snprintf(dev, sizeof(dev), "/dev/%s", self->disk.name);
-	snprintf(command, sizeof(command),
-		 "modprobe ext4 && /ci/toolbox mkfs.ext4 -q -F -b 4096 %s 64M",
-		 dev);
-	if (access("/ci/toolbox", X_OK) || system(command))
-		SKIP(return, "no mkfs.ext4 here");
-	mkdir(MOUNT, 0755);
-	ASSERT_EQ(0, mount(dev, MOUNT, "ext4", 0, NULL))
-		TH_LOG("%s", strerror(errno));
-	file = open(MOUNT "/weights", O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC,
-		    0600);
-	ASSERT_LE(0, file);
-	ASSERT_EQ(0, reg(self, VRAM));
-	check_data(_metadata, self, file);
-	close(file);
-	EXPECT_EQ(0, umount(MOUNT));
-}
-
 TEST_F(fixed, direction)
 {
 	const int disk = self->disk.direct;
@@ -420,105 +394,6 @@ TEST_F(fixed, direction)
 	EXPECT_EQ(4096, ptp_fixed(&self->rig, disk, true, 0, 0, 4096, 0));
 	/* Only what was registered. */
 	EXPECT_EQ(-EFAULT, ptp_fixed(&self->rig, disk, true, 0, MIB, 512, 0));
-}
-
-#define PIECE		4096
-#define PIECES		32
-
-/*
- * Adjacent reads, every other one into VRAM, in one submission. Returns how
- * many pieces are wrong, or < 0.
- */
-static int interleaved(struct _test_data_fixed *self, char *host, __u64 seed,
-		       __u32 priority)
-{
-	struct io_uring *r = &self->rig.ring;
-	struct io_uring_cqe *cqe;
-	int i, bad = 0;
-
-	if (fill_disk(self->scratch, self->disk.direct, seed))
-		return -EIO;
-	memset(self->p, 0xee, SIZE);
-	memset(host, 0xdd, PIECES * PIECE);
-	for (i = 0; i < PIECES; i++) {
-		if (i & 1)
-			ptp_prep_fixed(r, self->disk.direct, false, 0,
-				       i * PIECE, PIECE, i * PIECE, priority);
-		else
-			io_uring_prep_read(io_uring_get_sqe(r),
-					   self->disk.direct, host + i * PIECE,
-					   PIECE, i * PIECE);
-	}
-	if (io_uring_submit(r) != PIECES)
-		return -EIO;
-	for (i = 0; i < PIECES; i++) {
-		if (io_uring_wait_cqe(r, &cqe))
-			return -EIO;
-		bad += cqe->res != PIECE;
-		io_uring_cqe_seen(r, cqe);
-	}
-	for (i = 0; i < PIECES; i++)
-		bad += memcmp((i & 1 ? self->p : host) + i * PIECE,
-			      self->scratch + i * PIECE, PIECE) != 0;
-	return bad;
-}
-
-/* Set the scheduler of the disk; false when the kernel does not have it. */
-static bool scheduler(const char *disk, const char *name)
-{
-	char path[NAME_MAX + 64];
-
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/scheduler", disk);
-	return !ptn_write_text(path, name);
-}
-
-/*
- * The kernel merges reads into VRAM with reads into host memory and then maps
- * all of a request as it maps its first page. The priority prevents it, with
- * every scheduler.
- */
-TEST_F_TIMEOUT(fixed, merges, 120)
-{
-	static const char * const schedulers[] = {
-		"mq-deadline", "kyber", "bfq", "none",
-	};
-	const __u32 priority = self->rig.info.io_priority;
-	char *host = ptn_memory(PIECES * PIECE);
-	unsigned int i, round;
-
-	if (!ptp_is_near())
-		SKIP(return, "the drive cannot reach VRAM here");
-	ASSERT_NE(NULL, host);
-	ASSERT_EQ(0, reg(self, VRAM));
-	for (i = 0; i < ARRAY_SIZE(schedulers); i++) {
-		if (!scheduler(self->disk.name, schedulers[i])) {
-			TH_LOG("no scheduler %s", schedulers[i]);
-			continue;
-		}
-		for (round = 0; round < 8; round++)
-			EXPECT_EQ(0, interleaved(self, host, 300 + round,
-						 priority));
-	}
-}
-
-/*
- * Without the priority: whether this kernel has the bug. Not a failure: it
- * tells what the priority is for, and when it is needed no longer.
- */
-TEST_F(fixed, merges_without_priority)
-{
-	char *host = ptn_memory(PIECES * PIECE);
-	int bad;
-
-	if (!ptp_is_near())
-		SKIP(return, "the drive cannot reach VRAM here");
-	ASSERT_NE(NULL, host);
-	ASSERT_EQ(0, reg(self, VRAM));
-	bad = interleaved(self, host, 400, 0);
-	ASSERT_LE(0, bad);
-	if (bad)
-		SKIP(return, "as expected, merged with host memory: %d of %d reads wrong",
-		     bad, PIECES);
 }
 
 /* ---- ends ------------------------------------------------------------------ */

@@ -81,6 +81,7 @@ TEST_F(paged, says_so)
 	for (i = 0; !ptr_find(i, &other); i++) {
 		if (other.pci == self->rig.region.pci)
 			continue;
+		ASSERT_EQ(0, ptr_param("reserved", "0"));
 		ASSERT_EQ(0, ptr_rebind(&other));
 		fd = ptr_open(&other);
 		ASSERT_LE(0, fd);
@@ -194,8 +195,12 @@ TEST_F(paged, io_by_address)
 		io_by_address(_metadata, self, p, false);
 		io_by_address(_metadata, self, p, true);
 	} else {
-		EXPECT_NE(0, direct_read(self->disk.direct, p, MIB, 0));
-		EXPECT_NE(0, direct_write(self->disk.direct, p, MIB, 0));
+		memset(p, 0xee, SIZE);
+		EXPECT_EQ(-EINVAL, direct_read(self->disk.direct, p, MIB, 0));
+		EXPECT_EQ(-EINVAL, direct_write(self->disk.direct, p, MIB, 0));
+		EXPECT_EQ(-EINVAL, ring_io(&self->rig.ring, false,
+					   self->disk.direct, p, MIB));
+		EXPECT_EQ(SIZE, ptx_check_value(p, SIZE, 0xeeeeeeeeeeeeeeeeULL));
 	}
 	EXPECT_EQ(VRAM, ptp_placement(self->rig.fd, bo.handle));
 	ASSERT_EQ(0, ptx_move(self->rig.fd, bo.handle, SYSTEM, 0));
@@ -205,10 +210,21 @@ TEST_F(paged, io_by_address)
 	munmap(p, SIZE);
 }
 
+static void *let_go(void *arg)
+{
+	int *pipes = arg;
+
+	usleep(200000);
+	close(pipes[0]);
+	close(pipes[1]);
+	return NULL;
+}
+
 /* Who takes pages for good gets none in VRAM, and keeps others from moving. */
 TEST_F(paged, long_term_pins)
 {
 	struct drm_p2pbuf_gem_create bo;
+	pthread_t thread;
 	struct iovec iov;
 	int pipes[2];
 
@@ -226,11 +242,12 @@ TEST_F(paged, long_term_pins)
 	EXPECT_EQ(-EBUSY, ptx_move(self->rig.fd, bo.handle, VRAM,
 				   P2PBUF_MOVE_NOWAIT));
 	ASSERT_LT(0, ptp_counter(&self->rig.region, "refused_pages_in_use"));
-	/* Also with patience. */
-	EXPECT_EQ(-EBUSY, ptx_move(self->rig.fd, bo.handle, VRAM, 0));
-	close(pipes[0]);
-	close(pipes[1]);
+	EXPECT_EQ(SYSTEM, ptp_placement(self->rig.fd, bo.handle));
+	/* With patience, when the pages are given back. */
+	ASSERT_EQ(0, pthread_create(&thread, NULL, let_go, pipes));
 	EXPECT_EQ(0, ptx_move(self->rig.fd, bo.handle, VRAM, 0));
+	pthread_join(thread, NULL);
+	EXPECT_EQ(VRAM, ptp_placement(self->rig.fd, bo.handle));
 	munmap(iov.iov_base, SIZE);
 }
 

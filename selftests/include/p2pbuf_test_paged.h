@@ -13,6 +13,7 @@
 #include "p2pbuf_test_rig.h"
 
 #define PTP_SLOTS	8
+#define PTP_VRAM	(32ULL << 20)
 #define PTP_BOTH	(P2PBUF_REGISTER_READ | P2PBUF_REGISTER_WRITE)
 
 /**
@@ -38,6 +39,24 @@ static inline int ptp_ring(struct io_uring *ring, unsigned int flags)
 	return ret ? ret : io_uring_register_buffers_sparse(ring, PTP_SLOTS);
 }
 
+/* What a region needs no more of than the tests do binds and fills sooner. */
+static inline int ptp_shrink(const struct ptr_region *region)
+{
+	struct drm_p2pbuf_device_info info;
+	char reserved[32];
+	int fd = ptr_open(region), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = ptx_device_info(fd, &info);
+	close(fd);
+	if (ret || info.vram_size <= PTP_VRAM)
+		return ret;
+	snprintf(reserved, sizeof(reserved), "%llu",
+		 info.vram_size - PTP_VRAM);
+	return ptr_param("reserved", reserved);
+}
+
 /* -ENODEV when there is no exporter. */
 static inline int ptp_open(struct ptp_rig *rig)
 {
@@ -49,6 +68,8 @@ static inline int ptp_open(struct ptp_rig *rig)
 	if (ret)
 		return ret;
 	ret = ptr_param("paged", "1");
+	if (!ret)
+		ret = ptp_shrink(&rig->region);
 	if (!ret)
 		ret = ptr_rebind(&rig->region);
 	if (ret)
@@ -74,6 +95,7 @@ static inline void ptp_close(struct ptp_rig *rig)
 	if (rig->fd >= 0)
 		close(rig->fd);
 	ptr_param("paged", "0");
+	ptr_param("reserved", "0");
 	if (rig->up)
 		ptr_rebind(&rig->region);
 }
