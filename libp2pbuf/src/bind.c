@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later OR MIT
 /*
  * Bindings: choose the way of doing I/O (the first backend that claims the
- * file), and judge each request before it becomes an SQE. How the I/O is done is the backends' business.
+ * file), and judge each request before it becomes an SQE. How the I/O is done
+ * is the backends' business.
  */
 
 #include <stdio.h>
