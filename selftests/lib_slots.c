@@ -15,6 +15,7 @@
 
 #include "p2pbuf_test_lib.h"
 #include "p2pbuf_test_file.h"
+#include "p2pbuf_test_nobody.h"
 #include "kselftest_harness.h"
 
 #define POISON	0x5a
@@ -272,6 +273,36 @@ TEST_F(ring, none)
 	p2pbuf_unbind(self->more[1]);
 }
 
+/* For who knows only pointers: the mapping is a buffer for direct I/O. */
+TEST_F(ring, by_pointer)
+{
+	static const uint32_t places[] = {
+		P2PBUF_PLACEMENT_VRAM, P2PBUF_PLACEMENT_SYSTEM,
+	};
+	RING_DATA *file = self;
+	uint64_t n = 1 << 20;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, p2pbuf_move(file->buf, places[i], 0, NULL));
+		memset(file->vram, POISON, n);
+		if (!i && file->opts.flags & P2PBUF_ALLOW_SYSTEM) {
+			/* Not by host memory instead. */
+			EXPECT_EQ(-EINVAL, ptf_host_io(file->fd, false,
+						       file->vram, n, 0));
+			EXPECT_TRUE(ptf_is_all(file->vram, n, POISON));
+			continue;
+		}
+		EXPECT_EQ(n, ptf_host_io(file->fd, false, file->vram, n, 0));
+		EXPECT_EQ(0, memcmp(file->vram, file->host, n));
+		ptf_fill(file->vram, n, 20 + i);
+		EXPECT_EQ(n, ptf_host_io(file->fd, true, file->vram, n, 0));
+		memset(file->host, POISON, n);
+		EXPECT_EQ(n, ptf_host_io(file->fd, false, file->host, n, 0));
+		EXPECT_EQ(0, memcmp(file->vram, file->host, n));
+	}
+}
+
 struct racer {
 	struct io_uring *ring;
 	RING_DATA *file;
@@ -493,24 +524,55 @@ TEST_F(ring, rights)
 	io_uring_queue_exit(&ring);
 }
 
-/* Where the CPU would look at the data. */
-TEST_F(ring, checksums)
+/* The setting is that of the drive below the partition that holds the file. */
+static void nomerges_path(char *path, size_t size)
+{
+	snprintf(path, size, "/sys/block/%s/queue/nomerges",
+		 strrchr(getenv("P2PBUF_NVME_MAIN"), '/') + 1);
+}
+
+static int bind_as_nobody(void *arg)
+{
+	struct p2pbuf_binding *binding = NULL;
+	RING_DATA *file = arg;
+	int ret = ring_bind(NULL, file, &binding);
+
+	p2pbuf_unbind(binding);
+	return -ret;
+}
+
+/* The belt: disks that merge nothing, for who may ask for it. */
+TEST_F(ring, nomerges)
 {
 	RING_DATA *file = self;
 	struct p2pbuf_binding *binding = NULL;
 	char path[128];
-	int fd;
 
-	if (!stage.at[PTF_BTRFS][0])
-		SKIP(return, "%s", stage.missing[PTF_BTRFS]);
-	snprintf(path, sizeof(path), "%s/summed", stage.at[PTF_BTRFS]);
-	fd = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
-	ASSERT_LE(0, fd);
-	EXPECT_EQ(-EMEDIUMTYPE, p2pbuf_bind(NULL, file->buf, fd, NULL, &binding,
-					    &file->error));
-	EXPECT_NE(NULL, strstr(file->error.text, "btrfs"));
-	TH_LOG("%s", file->error.text);
-	close(fd);
+	if (file->opts.flags & P2PBUF_ALLOW_SYSTEM)
+		SKIP(return, "nothing to be merged with VRAM here");
+	nomerges_path(path, sizeof(path));
+	ASSERT_EQ(0, ptr_write(path, "0"));
+	ASSERT_EQ(0, ring_bind(NULL, file, &binding));
+	EXPECT_EQ(0, file->bound.flags);
+	p2pbuf_unbind(binding);
+
+	file->opts.flags |= P2PBUF_NOMERGES;
+	EXPECT_EQ(EPERM, pt_child(bind_as_nobody, file, true));
+	ASSERT_EQ(0, ring_bind(NULL, file, &binding))
+		TH_LOG("%s", file->error.text);
+	EXPECT_EQ(P2PBUF_NOMERGES, file->bound.flags);
+	/* As it is now, not as it was. */
+	ASSERT_EQ(0, ptr_write(path, "1"));
+	ASSERT_EQ(0, p2pbuf_bind_info(binding, &file->bound));
+	EXPECT_EQ(0, file->bound.flags);
+	ASSERT_EQ(0, ptr_write(path, "2"));
+	ASSERT_EQ(0, p2pbuf_bind_info(binding, &file->bound));
+	EXPECT_EQ(P2PBUF_NOMERGES, file->bound.flags);
+	p2pbuf_unbind(binding);
+
+	/* Nobody has to set what is set. */
+	EXPECT_EQ(0, pt_child(bind_as_nobody, file, true));
+	ASSERT_EQ(0, ptr_write(path, "0"));
 }
 
 /* The harness ends the program by exit(), its cases by _exit(). */
@@ -522,6 +584,7 @@ static void unmake(void)
 int main(int argc, char **argv)
 {
 	atexit(unmake);
-	ptf_stage_make(&stage);
+	ptf_stage_make(&stage, 1u << PTF_EXT4);
+	ptk_scale_limits();
 	return test_harness_run(argc, argv);
 }

@@ -129,6 +129,7 @@ TEST_F(weights, good)
 	EXPECT_NE(NULL, strstr(self->out, "embed.weight F32 4194304 at 0"));
 	EXPECT_NE(NULL, strstr(self->out, "head.bias U8 1 at 0x400000"));
 	EXPECT_NE(NULL, strstr(self->out, "100 %"));
+	EXPECT_NE(NULL, strstr(self->out, "MiB/s"));
 	EXPECT_NE(NULL, strstr(self->out, expect));
 	EXPECT_EQ(NULL, strstr(self->out, "DIFFERS"));
 }
@@ -233,6 +234,7 @@ static void unmake(void)
 int main(int argc, char **argv)
 {
 	atexit(unmake);
-	ptf_stage_make(&stage);
+	ptf_stage_make(&stage, 1u << PTF_EXT4);
+	ptk_scale_limits();
 	return test_harness_run(argc, argv);
 }

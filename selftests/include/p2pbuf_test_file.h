@@ -40,9 +40,10 @@ enum ptf_place {
 	PTF_RAID0,
 	PTF_LINEAR,
 	PTF_LOOP,
-	PTF_BTRFS,
 	PTF_PLACES,
 };
+
+#define PTF_EVERYWHERE	((1u << PTF_PLACES) - 1)
 
 /* Where the parts of the drives are; MiB. */
 static const struct ptf_part {
@@ -57,7 +58,6 @@ static const struct ptf_part {
 	{ false, 24, 457, 40 },		/* dm-linear, likewise */
 	{ true, 21, 1, 40 },
 	{ true, 22, 41, 40 },
-	{ true, 23, 81, 128 },		/* btrfs */
 };
 
 struct ptf_stage {
@@ -71,7 +71,7 @@ struct ptf_stage {
 __attribute__((format(printf, 1, 2)))
 static inline int ptf_run(const char *fmt, ...)
 {
-	char command[512];
+	char command[2048];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -184,10 +184,12 @@ static inline void ptf_loop(struct ptf_stage *stage)
 	if (ptf_run("modprobe loop && truncate -s 96M /tmp/loop.img") ||
 	    ptf_run("losetup /dev/loop7 /tmp/loop.img") ||
 	    ptf_run("/ci/toolbox mkfs.ext4 -q -b 4096 /dev/loop7 >/tmp/loop.log 2>&1") ||
-	    ptf_run("mount -t ext4 /dev/loop7 /mnt/loop"))
+	    ptf_run("mount -t ext4 /dev/loop7 /mnt/loop")) {
 		strcpy(stage->missing[PTF_LOOP], "cannot make a loop device");
-	else
+		ptf_run("losetup -d /dev/loop7 2>/dev/null; rm -f /tmp/loop.img");
+	} else {
 		strcpy(stage->at[PTF_LOOP], "/mnt/loop");
+	}
 }
 
 /* The first region, as a paged one. */
@@ -207,7 +209,8 @@ static inline void ptf_exporter(struct ptf_stage *stage)
 		close(fd);
 }
 
-static inline void ptf_stage_make(struct ptf_stage *stage)
+/* @places: bits of enum ptf_place, those that the program has a use for */
+static inline void ptf_stage_make(struct ptf_stage *stage, unsigned int places)
 {
 	const char *main = getenv("P2PBUF_NVME_MAIN");
 	const char *second = getenv("P2PBUF_NVME_SECOND");
@@ -223,17 +226,18 @@ static inline void ptf_stage_make(struct ptf_stage *stage)
 	ptf_partitions(BLKPG_DEL_PARTITION);
 	ptf_partitions(BLKPG_ADD_PARTITION);
 	snprintf(disk, sizeof(disk), "%sp21", main);
-	ptf_filesystem(stage, PTF_EXT4, "ext4", "mkfs.ext4 -q -F -b 4096", disk);
+	if (places & 1u << PTF_EXT4)
+		ptf_filesystem(stage, PTF_EXT4, "ext4",
+			       "mkfs.ext4 -q -F -b 4096", disk);
 	snprintf(disk, sizeof(disk), "%sp22", main);
-	ptf_filesystem(stage, PTF_XFS, "xfs", "mkfs.xfs -q -f", disk);
-	if (second) {
-		snprintf(disk, sizeof(disk), "%sp23", second);
-		ptf_filesystem(stage, PTF_BTRFS, "btrfs", "mkfs.btrfs -q -f -m single -d single",
-			       disk);
-	}
-	ptf_raid(stage, main, second);
-	ptf_linear(stage, main, second);
-	ptf_loop(stage);
+	if (places & 1u << PTF_XFS)
+		ptf_filesystem(stage, PTF_XFS, "xfs", "mkfs.xfs -q -f", disk);
+	if (places & 1u << PTF_RAID0)
+		ptf_raid(stage, main, second);
+	if (places & 1u << PTF_LINEAR)
+		ptf_linear(stage, main, second);
+	if (places & 1u << PTF_LOOP)
+		ptf_loop(stage);
 }
 
 static inline void ptf_stage_unmake(struct ptf_stage *stage)
@@ -242,11 +246,10 @@ static inline void ptf_stage_unmake(struct ptf_stage *stage)
 		umount(stage->at[PTF_EXT4]);
 	if (stage->at[PTF_XFS][0])
 		umount(stage->at[PTF_XFS]);
-	if (stage->at[PTF_BTRFS][0])
-		umount(stage->at[PTF_BTRFS]);
-	if (stage->at[PTF_LOOP][0])
+	if (stage->at[PTF_LOOP][0]) {
 		umount(stage->at[PTF_LOOP]);
-	ptf_run("losetup -d /dev/loop7 2>/dev/null; rm -f /tmp/loop.img");
+		ptf_run("losetup -d /dev/loop7 2>/dev/null; rm -f /tmp/loop.img");
+	}
 	if (stage->at[PTF_LINEAR][0])
 		ptf_run(PTF_DMSETUP " remove linear");
 	if (stage->at[PTF_RAID0][0])
@@ -333,6 +336,127 @@ static inline int ptf_io(struct io_uring *ring, struct p2pbuf_binding *binding,
 	io_uring_cqe_seen(ring, cqe);
 
 	return ret;
+}
+
+/* ---- every byte, both ways ---- */
+
+#define PTF_POISON	0x5a
+#define PTF_GUARD	4096
+
+/**
+ * struct ptf_pair - a buffer bound to a file, and host memory beside it
+ * @ring: the ring of @binding
+ * @binding: of the buffer to @fd
+ * @vram: the buffer, mapped by the CPU
+ * @host: as many bytes of host memory
+ * @size: bytes of each
+ * @block: of the file, see p2pbuf_bind_info()
+ * @align: of the buffer, likewise
+ * @fd: the file, O_DIRECT
+ */
+struct ptf_pair {
+	struct io_uring *ring;
+	struct p2pbuf_binding *binding;
+	unsigned char *vram;
+	unsigned char *host;
+	uint64_t size;
+	uint32_t block;
+	uint32_t align;
+	int fd;
+};
+
+static inline bool ptf_is_all(const unsigned char *p, uint64_t n, int value)
+{
+	return !n || (p[0] == value && !memcmp(p, p + 1, n - 1));
+}
+
+/* Poison the @n bytes at @from of @vram, and a guard on each side. */
+static inline void ptf_poison(unsigned char *vram, uint64_t size, uint64_t from,
+			      uint64_t n)
+{
+	uint64_t lo = from > PTF_GUARD ? from - PTF_GUARD : 0;
+	uint64_t hi = from + n + PTF_GUARD < size ? from + n + PTF_GUARD : size;
+
+	memset(vram + lo, PTF_POISON, hi - lo);
+}
+
+/* Are there @n bytes at @from as those at @bytes, and the guards as they were? */
+static inline bool ptf_only_these(const unsigned char *vram, uint64_t size,
+				  uint64_t from, const void *bytes, uint64_t n)
+{
+	uint64_t lo = from > PTF_GUARD ? from - PTF_GUARD : 0;
+	uint64_t hi = from + n + PTF_GUARD < size ? from + n + PTF_GUARD : size;
+
+	return !memcmp(vram + from, bytes, n) &&
+	       ptf_is_all(vram + lo, from - lo, PTF_POISON) &&
+	       ptf_is_all(vram + from + n, hi - from - n, PTF_POISON);
+}
+
+static inline bool ptf_read_is_right(const struct ptf_pair *p, uint64_t buf_off,
+				     uint64_t len, uint64_t file_off,
+				     uint64_t seed)
+{
+	ptf_fill(p->host, len, seed);
+	if (ptf_host_io(p->fd, true, p->host, len, file_off) != (int64_t)len)
+		return false;
+	ptf_poison(p->vram, p->size, buf_off, len);
+	return ptf_io(p->ring, p->binding, P2PBUF_READ, buf_off, len, file_off,
+		      0) == (int64_t)len &&
+	       ptf_only_these(p->vram, p->size, buf_off, p->host, len);
+}
+
+static inline bool ptf_write_is_right(const struct ptf_pair *p,
+				      uint64_t buf_off, uint64_t len,
+				      uint64_t file_off, uint64_t seed)
+{
+	ptf_fill(p->vram + buf_off, len, seed);
+	if (ptf_io(p->ring, p->binding, P2PBUF_WRITE, buf_off, len, file_off,
+		   seed & 1 ? P2PBUF_FUA : 0) != (int64_t)len)
+		return false;
+	memset(p->host, PTF_POISON, len);
+	return ptf_host_io(p->fd, false, p->host, len, file_off) ==
+		       (int64_t)len &&
+	       !memcmp(p->host, p->vram + buf_off, len);
+}
+
+/*
+ * Sizes from one sector to 64 MiB, at offsets that are as odd as the file
+ * permits, there and back. NULL, or what came out wrong.
+ */
+static inline const char *ptf_both_directions(const struct ptf_pair *p)
+{
+	static const struct {
+		uint64_t len, buf_off, file_off;
+	} cases[] = {
+		{ 512, 0, 0 },
+		{ 512, 4096 + 512, 1536 },
+		{ 4096, 8192, 4096 },
+		{ 4096, 512, 12288 },
+		{ 4096 + 512, 4096 - 512, 512 },
+		{ 65536, 64, 65536 },
+		{ 131072 + 512, 1 << 20, 512 },
+		{ 1 << 20, 3 * 4096, 1 << 20 },
+		{ (8 << 20) + 4096, 512, 3 << 20 },
+		{ 64 << 20, 0, 0 },
+	};
+	static char wrong[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		uint64_t len = (cases[i].len + p->block - 1) &
+			       ~(uint64_t)(p->block - 1);
+		uint64_t file_off = cases[i].file_off & ~(uint64_t)(p->block - 1);
+		uint64_t buf_off = cases[i].buf_off & ~(uint64_t)(p->align - 1);
+		bool read = ptf_read_is_right(p, buf_off, len, file_off, i);
+
+		if (read && ptf_write_is_right(p, buf_off, len, file_off,
+					       i + 100))
+			continue;
+		snprintf(wrong, sizeof(wrong), "%s of %llu bytes, case %zu",
+			 read ? "write" : "read", (unsigned long long)len, i);
+		return wrong;
+	}
+	return NULL;
 }
 
 #endif /* P2PBUF_TEST_FILE_H */

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Bindings to md arrays, volumes of device mapper and LVM beyond those of
+ * lib_file: data both ways where the layer hands pages down, and the reason
+ * where it does not. Each is made of parts of two drives for its own test.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <liburing.h>
+
+#include "p2pbuf_test_lib.h"
+#include "p2pbuf_test_file.h"
+#include "p2pbuf_test_nobody.h"
+#include "kselftest_harness.h"
+
+#define SIZE		(64 * PTF_MIB)
+#define MD		"/dev/md21"
+#define MOUNT		"/mnt/volume"
+
+#define MDADM		"echo y | /ci/toolbox mdadm --create " MD " --metadata=1.2 " \
+			"--run --assume-clean "
+#define LVM		"--config 'activation{udev_sync=0 udev_rules=0} devices{use_devicesfile=0} backup{archive=0 backup=0}' "
+
+#define CRYPT		"0 131072 crypt aes-cbc-plain64 000102030405060708090a0b0c0d0e0f 0 $A 0"
+
+/* Parts of two drives that a volume is made of, $A and $B. */
+static const struct ptf_part parts[] = {
+	{ false, 31, 1, 200 },
+	{ true, 31, 1, 200 },
+};
+
+static struct ptr_region region;
+static bool is_paged;
+
+FIXTURE(volume)
+{
+	struct p2pbuf_exporter *exporter;
+	struct p2pbuf_buffer *buf;
+	struct p2pbuf_binding *binding;
+	struct p2pbuf_bind_info bound;
+	struct p2pbuf_error error;
+	struct io_uring ring;
+	unsigned char *vram;
+	unsigned char *host;
+	int fd;
+	bool made;
+};
+
+#define VOLUME_DATA FIXTURE_DATA(volume)
+
+/*
+ * @make, @unmake: commands of one shell; @make must leave a device or a file at
+ *	@path
+ * @disks: below it; 0: refused
+ * @says: a word of the refusal
+ * @names: the module that @make needs
+ * @secret: not for everybody
+ */
+FIXTURE_VARIANT(volume)
+{
+	const char *names;
+	const char *make[8];
+	const char *unmake[4];
+	const char *path;
+	unsigned int disks;
+	const char *says;
+	bool secret;
+};
+
+/* A part of a drive and nothing above it: the pre-mapped way. */
+FIXTURE_VARIANT_ADD(volume, none) {
+	.names = "nvme",
+	.make = { "true" },
+	.unmake = { "true" },
+	.path = "$A",
+	.disks = 1,
+	.secret = true,
+};
+
+FIXTURE_VARIANT_ADD(volume, raid1) {
+	.names = "raid1",
+	.make = { MDADM "--level=1 --raid-devices=2 --bitmap=none $A $B" },
+	.unmake = { "/ci/toolbox mdadm --stop " MD },
+	.path = MD,
+	.disks = 2,
+};
+
+/* Far copies: striped, and each byte on both drives. */
+FIXTURE_VARIANT_ADD(volume, raid10) {
+	.names = "raid10",
+	.make = { MDADM "--level=10 --layout=f2 --raid-devices=2 --bitmap=none $A $B" },
+	.unmake = { "/ci/toolbox mdadm --stop " MD },
+	.path = MD,
+	.disks = 2,
+};
+
+FIXTURE_VARIANT_ADD(volume, striped) {
+	.names = "dm-mod",
+	.make = { "echo 0 393216 striped 2 256 $A 0 $B 0 | " PTF_DMSETUP " create striped" },
+	.unmake = { PTF_DMSETUP " remove striped" },
+	.path = "dm:striped",
+	.disks = 2,
+	.secret = true,
+};
+
+/* A file on ext4 on a volume that spans both drives. */
+FIXTURE_VARIANT_ADD(volume, lvm) {
+	.names = "dm-mod",
+	.make = {
+		"/ci/toolbox pvcreate " LVM "$A $B",
+		"/ci/toolbox vgcreate " LVM "group $A $B",
+		"/ci/toolbox lvcreate " LVM "-y -W n -Z n -l 100%FREE -n models group",
+		"lv=/dev/$(/ci/toolbox dmsetup info -c --noheadings -o blkdevname group-models)",
+		"/ci/toolbox mkfs.ext4 -q -F $lv",
+		"mkdir -p " MOUNT,
+		"mount -t ext4 $lv " MOUNT,
+	},
+	.unmake = {
+		"umount " MOUNT,
+		"/ci/toolbox vgchange " LVM "-an group",
+		"/ci/toolbox vgremove " LVM "-f group",
+	},
+	.path = MOUNT "/weights",
+	.disks = 2,
+};
+
+FIXTURE_VARIANT_ADD(volume, raid5) {
+	.names = "raid456",
+	.make = { MDADM "--level=5 --raid-devices=2 --bitmap=none $A $B" },
+	.unmake = { "/ci/toolbox mdadm --stop " MD },
+	.path = MD,
+	.says = "raid5",
+};
+
+FIXTURE_VARIANT_ADD(volume, crypt) {
+	.names = "dm-crypt",
+	.make = { "echo " CRYPT " | " PTF_DMSETUP " create crypt" },
+	.unmake = { PTF_DMSETUP " remove crypt" },
+	.path = "dm:crypt",
+	.says = "crypt",
+	.secret = true,
+};
+
+FIXTURE_VARIANT_ADD(volume, btrfs) {
+	.names = "btrfs",
+	.make = {
+		"/ci/toolbox mkfs.btrfs -q -f -m single -d single $A",
+		"mkdir -p " MOUNT,
+		"mount -t btrfs $A " MOUNT,
+	},
+	.unmake = { "umount " MOUNT },
+	.path = MOUNT "/weights",
+	.says = "btrfs",
+};
+
+static void add_parts(int op)
+{
+	char name[4] = "$A", path[64];
+	const char *disk;
+	size_t i;
+
+	for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		disk = getenv(parts[i].second ? "P2PBUF_NVME_SECOND" :
+						"P2PBUF_NVME_MAIN");
+		ptf_partition(disk, op, &parts[i]);
+		snprintf(path, sizeof(path), "%sp%d", disk, parts[i].number);
+		name[1] = 'A' + i;
+		setenv(name + 1, path, 1);
+	}
+}
+
+/* -errno, or the opened volume. */
+static int open_volume(const char *path)
+{
+	char node[64] = "";
+	int fd;
+
+	if (path[0] == '$')
+		path = getenv(path + 1);
+	if (!strncmp(path, "dm:", 3)) {
+		ptf_find_volume(node, path + 3);
+		path = node;
+	}
+	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC |
+		  (strncmp(path, "/dev/", 5) ? O_CREAT : 0), 0600);
+	return fd < 0 ? -errno : fd;
+}
+
+/* All of @commands in one shell; what it said, if one fails. */
+static int run_all(const char *const *commands, size_t n)
+{
+	char all[2048] = "true";
+	size_t i;
+
+	for (i = 0; i < n && commands[i]; i++) {
+		strcat(all, " && ");
+		strcat(all, commands[i]);
+	}
+	return ptf_run("{ %s; } >/tmp/volume.log 2>&1 || { cat /tmp/volume.log; false; }",
+		       all);
+}
+
+FIXTURE_SETUP(volume)
+{
+	self->fd = -1;
+	self->error.size = sizeof(self->error);
+	self->bound.size = sizeof(self->bound);
+	if (!is_paged)
+		SKIP(return, "no paged exporter");
+	if (!getenv("P2PBUF_NVME_MAIN") || !getenv("P2PBUF_NVME_SECOND"))
+		SKIP(return, "it takes two drives");
+	if (access("/ci/toolbox", X_OK))
+		SKIP(return, "no tools to make it with");
+	if (ptf_run("modprobe %s 2>/dev/null", variant->names))
+		SKIP(return, "the kernel has no %s", variant->names);
+	add_parts(BLKPG_ADD_PARTITION);
+	self->made = true;
+	/* What an earlier volume left there would ask for an answer. */
+	ptf_run("for p in $A $B; do dd if=/dev/zero of=$p bs=1M count=2 2>/dev/null; done");
+	ASSERT_EQ(0, run_all(variant->make, ARRAY_SIZE(variant->make)));
+	self->fd = open_volume(variant->path);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, p2pbuf_exporter_open(region.name, &self->exporter,
+					  &self->error))
+		TH_LOG("%s", self->error.text);
+	ASSERT_EQ(0, io_uring_queue_init(8, &self->ring, 0));
+	ASSERT_EQ(0, p2pbuf_alloc(self->exporter, SIZE, NULL, &self->buf, NULL));
+}
+
+FIXTURE_TEARDOWN(volume)
+{
+	if (self->exporter) {
+		p2pbuf_unbind(self->binding);
+		if (self->vram)
+			p2pbuf_unmap(self->vram, SIZE);
+		p2pbuf_free(self->buf);
+		p2pbuf_exporter_close(self->exporter);
+		io_uring_queue_exit(&self->ring);
+	}
+	if (self->fd >= 0)
+		close(self->fd);
+	if (!self->made)
+		return;
+	EXPECT_EQ(0, run_all(variant->unmake, ARRAY_SIZE(variant->unmake)));
+	add_parts(BLKPG_DEL_PARTITION);
+}
+
+static int bind_it(VOLUME_DATA *self)
+{
+	return p2pbuf_bind(&self->ring, self->buf, self->fd, NULL,
+			   &self->binding, &self->error);
+}
+
+/* As nobody: 0 when it is served, else the errno. */
+static int bind_as_nobody(void *arg)
+{
+	const struct p2pbuf_bind_opts little = {
+		.size = sizeof(little),
+		.length = 4096,
+	};
+	struct p2pbuf_binding *binding = NULL;
+	VOLUME_DATA *self = arg;
+	int ret;
+
+	/* Rings of different users share no slots, and his quota is small. */
+	ret = p2pbuf_bind(NULL, self->buf, self->fd, &little, &binding, NULL);
+	p2pbuf_unbind(binding);
+	return -ret;
+}
+
+static void check_served(struct __test_metadata *_metadata, VOLUME_DATA *self,
+			 unsigned int disks)
+{
+	struct ptf_pair pair = { .ring = &self->ring, .size = SIZE };
+	const char *wrong;
+
+	ASSERT_EQ(0, bind_it(self)) TH_LOG("%s", self->error.text);
+	ASSERT_EQ(0, p2pbuf_bind_info(self->binding, &self->bound));
+	TH_LOG("%s", self->bound.why);
+	if (strcmp(self->bound.backend, "nvme")) {
+		EXPECT_EQ(disks, self->bound.device_count);
+		EXPECT_NE(0, self->bound.io_priority);
+	}
+	EXPECT_EQ(disks == 1, !strcmp(self->bound.backend, "nvme"));
+	EXPECT_STREQ(getenv("P2PBUF_EXPECT_PATH"),
+		     p2pbuf_path_name(self->bound.path.path));
+
+	ASSERT_EQ(0, p2pbuf_map(self->buf, 0, 0, P2PBUF_READ | P2PBUF_WRITE,
+				(void **)&self->vram));
+	self->host = aligned_alloc(4096, SIZE);
+	ASSERT_NE(NULL, self->host);
+	pair.binding = self->binding;
+	pair.vram = self->vram;
+	pair.host = self->host;
+	pair.block = self->bound.block_size;
+	pair.align = self->bound.buf_align;
+	pair.fd = self->fd;
+	wrong = ptf_both_directions(&pair);
+	EXPECT_EQ(NULL, wrong) TH_LOG("%s", wrong);
+}
+
+TEST_F_TIMEOUT(volume, served_or_refused, 90)
+{
+	/* Root alone sees what device mapper does, and opens p2pbuf_nvme's node. */
+	int hidden = variant->secret ? EPERM :
+		     variant->disks ? 0 : EMEDIUMTYPE;
+
+	EXPECT_EQ(hidden, pt_child(bind_as_nobody, self, true));
+	if (variant->disks) {
+		check_served(_metadata, self, variant->disks);
+		return;
+	}
+	EXPECT_EQ(-EMEDIUMTYPE, bind_it(self));
+	EXPECT_EQ(NULL, self->binding);
+	EXPECT_TRUE(ptl_is_sentence(&self->error));
+	EXPECT_NE(NULL, strstr(self->error.text, variant->says));
+	TH_LOG("%s", self->error.text);
+}
+
+static void unmake(void)
+{
+	if (is_paged)
+		ptr_rebind(&region);
+}
+
+int main(int argc, char **argv)
+{
+	struct ptf_stage stage = {};
+
+	atexit(unmake);
+	ptf_exporter(&stage);
+	region = stage.region;
+	is_paged = stage.is_paged;
+	ptk_scale_limits();
+	return test_harness_run(argc, argv);
+}
