@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the files of bench_nvme share.
+ * What the files of bench_nvme and bench_file share.
  *
  *	counter.c	the instruction counter, and whether it is one
+ *	burst.c		one burst of I/O, timed; the median of many
+ *	memory.c	buffers in host memory
+ *	copy.c		from there to VRAM
+ *
  *	target.c	the drive, the VRAM object, the buffers: opened once
  *	method.c	the ways to get data from the drive, as SQEs
- *	burst.c		one burst of I/O, timed; the median of many
  *	calls.c		allocations and DMA API calls in a burst
  *	report.c	rows and tables
+ *
+ *	file.c		bench_file: all of the same for files and volumes
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -43,6 +48,19 @@ static inline uint64_t bench_counter(void)
 }
 
 /*
+ * memory.c
+ */
+
+char *bench_memory(size_t bytes, int flags);
+char *bench_pages(uint64_t *runs);
+
+/*
+ * copy.c
+ */
+
+void bench_copy(char *to, const char *from, uint32_t bytes);
+
+/*
  * target.c
  */
 
@@ -56,6 +74,8 @@ static inline uint64_t bench_counter(void)
  * @lba_shift: log2 of the block
  * @binding: of a VRAM object of BENCH_BUFFER bytes
  * @max_io: bytes the drive takes in one command
+ * @handle: of a VRAM object of BENCH_BUFFER bytes; of a paged exporter for files
+ * @io_priority: of SQEs on it, as a fixed buffer
  * @vram: that object, mapped by the CPU
  * @pages: host memory in 4 KiB pages
  * @pages_runs: pieces of contiguous memory that @pages consists of
@@ -70,6 +90,8 @@ struct bench_target {
 	uint32_t lba_shift;
 	uint32_t binding;
 	uint32_t max_io;
+	uint32_t handle;
+	uint32_t io_priority;
 	char *vram;
 	char *pages;
 	uint64_t pages_runs;
@@ -90,6 +112,7 @@ struct bench_run;
  * @ring_flags: of the ring, beyond what all have
  * @fd: which file the SQEs name
  * @buffer: host memory to register as fixed buffers; NULL without any
+ * @enter: NULL, or what else the ring needs before its first I/O
  * @prepare: turn @sqe into the I/O number @i of a burst
  * @arrived: NULL, or what is left to do when the CQE of I/O @i came
  * @whole_command: one command each; cannot exceed what the drive takes
@@ -100,12 +123,19 @@ struct bench_method {
 	unsigned int ring_flags;
 	int (*fd)(const struct bench_target *t);
 	char *(*buffer)(const struct bench_target *t);
+	int (*enter)(struct bench_run *run);
 	void (*prepare)(const struct bench_run *run, struct io_uring_sqe *sqe,
 			uint32_t i);
 	void (*arrived)(const struct bench_run *run, uint32_t i);
 	bool whole_command;
 	bool result_is_zero;
 };
+
+/* Places on the drive are a MiB apart and not in order: nothing is merged. */
+static inline uint64_t bench_place(uint32_t i)
+{
+	return (uint64_t)(i * 7 % BENCH_MAX_DEPTH) * MIB;
+}
 
 extern const struct bench_method bench_nop;
 extern const struct bench_method bench_methods[];
@@ -122,7 +152,7 @@ extern const unsigned int bench_nr_methods;
  * @size: bytes of an I/O
  * @depth: I/Os of a burst
  * @polled: an IOPOLL ring
- * @spin: instructions to spend while the drive works
+ * @spin: instructions to spend while the drive works; 0: just wait
  * @buffer: what @method->buffer gave
  * @ring: the ring
  */
@@ -136,6 +166,12 @@ struct bench_run {
 	char *buffer;
 	struct io_uring ring;
 };
+
+/* Where in its buffer the I/O number @i of a burst has its bytes. */
+static inline uint32_t bench_slot(const struct bench_run *run, uint32_t i)
+{
+	return i * run->size;
+}
 
 /**
  * struct bench_figure - instructions per I/O

@@ -22,7 +22,7 @@
 #define BURSTS_MAX	400
 
 #define SPIN_FIRST	12500ULL
-#define SPIN_LAST	12800000ULL
+#define SPIN_LAST	51200000ULL
 #define SPIN_LAST_POLLED 800000ULL
 #define SETTLE_BURSTS	15
 
@@ -87,6 +87,8 @@ int bench_run_open(struct bench_run *run, const struct bench_target *target,
 		run->buffer = method->buffer(target);
 		ret = register_buffers(run);
 	}
+	if (!ret && method->enter)
+		ret = method->enter(run);
 	if (ret)
 		io_uring_queue_exit(&run->ring);
 	return ret;
@@ -130,7 +132,7 @@ static int submit_and_reap(struct bench_run *run, uint64_t *spun)
 	ret = io_uring_submit(&run->ring);
 	if (ret != (int)run->depth)
 		return ret < 0 ? ret : -EIO;
-	*spun = bench_spin(run->spin);
+	*spun = run->spin ? bench_spin(run->spin) : 0;
 	while (done < run->depth) {
 		ret = io_uring_submit_and_wait(&run->ring, run->depth - done);
 		if (ret >= 0)

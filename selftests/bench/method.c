@@ -3,24 +3,12 @@
  * The ways to get data from the drive. All use fixed files; those that go to
  * host memory use fixed buffers, one for each I/O of a burst.
  */
-#include <immintrin.h>
 #include <string.h>
 
 #include <linux/nvme_ioctl.h>
 #include <linux/p2pbuf_nvme.h>
 
 #include "bench.h"
-
-/* Places on the drive are a MiB apart and not in order: nothing is merged. */
-static uint64_t place(uint32_t i)
-{
-	return (uint64_t)(i * 7 % BENCH_MAX_DEPTH) * MIB;
-}
-
-static uint32_t slot(const struct bench_run *run, uint32_t i)
-{
-	return i * run->size;
-}
 
 static int disk_fd(const struct bench_target *t)
 {
@@ -61,10 +49,10 @@ static void prepare_premapped(const struct bench_run *run,
 	struct p2pbuf_nvme_cmd *cmd = (struct p2pbuf_nvme_cmd *)sqe->cmd;
 
 	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, 0,
-			 (void *)(uintptr_t)slot(run, i), run->size, 0);
+			 (void *)(uintptr_t)bench_slot(run, i), run->size, 0);
 	sqe->flags = IOSQE_FIXED_FILE;
 	sqe->cmd_op = P2PBUF_NVME_URING_READ;
-	cmd->dev_offset = place(i);
+	cmd->dev_offset = bench_place(i);
 	cmd->id = run->target->binding;
 	cmd->flags = 0;
 }
@@ -72,8 +60,8 @@ static void prepare_premapped(const struct bench_run *run,
 static void prepare_read_fixed(const struct bench_run *run,
 			       struct io_uring_sqe *sqe, uint32_t i)
 {
-	io_uring_prep_read_fixed(sqe, 0, run->buffer + slot(run, i), run->size,
-				 place(i), i);
+	io_uring_prep_read_fixed(sqe, 0, run->buffer + bench_slot(run, i),
+				 run->size, bench_place(i), i);
 	sqe->flags = IOSQE_FIXED_FILE;
 }
 
@@ -81,7 +69,7 @@ static void prepare_passthrough(const struct bench_run *run,
 				struct io_uring_sqe *sqe, uint32_t i)
 {
 	struct nvme_uring_cmd *cmd = (struct nvme_uring_cmd *)sqe->cmd;
-	uint64_t block = place(i) >> run->target->lba_shift;
+	uint64_t block = bench_place(i) >> run->target->lba_shift;
 
 	memset(sqe, 0, 2 * sizeof(*sqe));
 	sqe->opcode = IORING_OP_URING_CMD;
@@ -91,62 +79,17 @@ static void prepare_passthrough(const struct bench_run *run,
 	sqe->buf_index = i;
 	cmd->opcode = 2;	/* Read, NVM Command Set specification */
 	cmd->nsid = run->target->nsid;
-	cmd->addr = (uintptr_t)(run->buffer + slot(run, i));
+	cmd->addr = (uintptr_t)(run->buffer + bench_slot(run, i));
 	cmd->data_len = run->size;
 	cmd->cdw10 = (uint32_t)block;
 	cmd->cdw11 = (uint32_t)(block >> 32);
 	cmd->cdw12 = (run->size >> run->target->lba_shift) - 1;
 }
 
-/*
- * What an application does today: the fastest copy there is into
- * write-combined memory, non-temporal stores of 32 bytes. Sizes are multiples
- * of what a round of the loop copies.
- */
-__attribute__((target("avx")))
-static void copy_avx(char *to, const char *from, uint32_t bytes)
-{
-	const __m256i *in = (const void *)from;
-	__m256i *out = (void *)to, part[8];
-	uint32_t k;
-
-	for (; bytes; bytes -= sizeof(part)) {
-#pragma GCC unroll 8
-		for (k = 0; k < ARRAY_SIZE(part); k++)
-			part[k] = _mm256_load_si256(in++);
-#pragma GCC unroll 8
-		for (k = 0; k < ARRAY_SIZE(part); k++)
-			_mm256_stream_si256(out++, part[k]);
-	}
-	_mm_sfence();
-}
-
-static void copy_sse(char *to, const char *from, uint32_t bytes)
-{
-	const __m128i *in = (const void *)from;
-	__m128i *out = (void *)to, part[8];
-	uint32_t k;
-
-	for (; bytes; bytes -= sizeof(part)) {
-#pragma GCC unroll 8
-		for (k = 0; k < ARRAY_SIZE(part); k++)
-			part[k] = _mm_load_si128(in++);
-#pragma GCC unroll 8
-		for (k = 0; k < ARRAY_SIZE(part); k++)
-			_mm_stream_si128(out++, part[k]);
-	}
-	_mm_sfence();
-}
-
 static void arrived_copy(const struct bench_run *run, uint32_t i)
 {
-	char *to = run->target->vram + slot(run, i);
-	const char *from = run->buffer + slot(run, i);
-
-	if (__builtin_cpu_supports("avx"))
-		copy_avx(to, from, run->size);
-	else
-		copy_sse(to, from, run->size);
+	bench_copy(run->target->vram + bench_slot(run, i),
+		   run->buffer + bench_slot(run, i), run->size);
 }
 
 const struct bench_method bench_nop = {

@@ -14,11 +14,7 @@
 #include "bench.h"
 #include "p2pbuf_test_exporter.h"
 
-#define PAGE	4096U
 #define HUGE	(2U * MIB)
-
-/* Any odd number: the buffer has a power of two of pages. */
-#define SCATTER	2731
 
 /* Says what went wrong and returns the errno. */
 static int failed(const char *what, const char *which, int err)
@@ -119,70 +115,20 @@ static int open_vram(struct bench_target *t)
 	return ret;
 }
 
-/* Where the kernel has put a page; needs CAP_SYS_ADMIN. */
-static uint64_t page_frame(int pagemap, const char *p)
-{
-	uint64_t entry = 0;
-
-	if (pread(pagemap, &entry, sizeof(entry),
-		  (uintptr_t)p / PAGE * sizeof(entry)) != sizeof(entry))
-		return 0;
-	return entry & ((1ULL << 55) - 1);
-}
-
-static uint64_t count_runs(const char *p, size_t bytes)
-{
-	int pagemap = open_file("/proc/self/pagemap", O_RDONLY);
-	uint64_t runs = 0, last = 0, frame;
-	size_t i;
-
-	if (pagemap < 0)
-		return 0;
-	for (i = 0; i < bytes; i += PAGE, last = frame) {
-		frame = page_frame(pagemap, p + i);
-		runs += frame != last + 1;
-	}
-	close(pagemap);
-	return runs;
-}
-
-static char *map_memory(size_t bytes, int flags)
-{
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-/*
- * Touch the pages in an order that makes no neighbours, as memory is on a
- * machine that has been up for long. What contiguous memory is worth show the
- * huge pages.
- */
-static void scatter(char *p, size_t bytes)
-{
-	size_t i, pages = bytes / PAGE;
-
-	for (i = 0; i < pages; i++)
-		memset(p + i * SCATTER % pages * PAGE, 1, PAGE);
-}
-
 static int open_memory(struct bench_target *t)
 {
 	char count[16];
 	int ret;
 
-	t->pages = map_memory(BENCH_BUFFER, 0);
-	if (!t->pages || madvise(t->pages, BENCH_BUFFER, MADV_NOHUGEPAGE))
+	t->pages = bench_pages(&t->pages_runs);
+	if (!t->pages)
 		return failed("cannot map", "memory", -errno);
-	scatter(t->pages, BENCH_BUFFER);
-	t->pages_runs = count_runs(t->pages, BENCH_BUFFER);
 
 	snprintf(count, sizeof(count), "%u", BENCH_BUFFER / HUGE);
 	ret = write_file("/proc/sys/vm/nr_hugepages", count);
 	if (ret)
 		return ret;
-	t->huge = map_memory(BENCH_BUFFER, MAP_HUGETLB);
+	t->huge = bench_memory(BENCH_BUFFER, MAP_HUGETLB);
 	if (!t->huge)
 		return failed("cannot map", "huge pages", -errno);
 	memset(t->huge, 1, BENCH_BUFFER);
