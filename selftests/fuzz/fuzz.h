@@ -13,6 +13,7 @@
  * fuzz_dmabuf.c      dma-buf descriptors, foreign exporters
  * fuzz_nvme.c        ioctls of /dev/p2pbuf-nvme
  * fuzz_ring.c        commands on io_uring
+ * fuzz_fixed.c       fixed buffers of a paged region
  * fuzz_guard.c       what no call may ever change
  * fuzz_background.c  moves, eviction, drivers unbound and bound again
  *
@@ -40,10 +41,11 @@
 #define FZ_NODES	3
 #define FZ_IDS		12
 #define FZ_RINGS	3
+#define FZ_SLOTS	8	/* of a ring's buffer table */
 #define FZ_DRMS		3
 #define FZ_MAPS		6
 #define FZ_JUNK		8
-#define FZ_DISKS	8
+#define FZ_DISKS	9
 
 struct fz_rng {
 	__u64 state;
@@ -79,6 +81,7 @@ struct fz_shared {
 	_Atomic unsigned int broken;
 	_Atomic int stop;
 	_Atomic int devices_gone;
+	_Atomic int no_slots;	/* an unbind waits for them to be empty */
 	struct fz_proc proc[FZ_PROCS];
 	struct fz_count count[FZ_COUNTS];
 };
@@ -232,6 +235,14 @@ void fz_file_io(struct fz_worker *w);
 void fz_ring(struct fz_worker *w);
 void fz_ring_close(struct fz_ring *r);
 
+extern const int *fz_fixed_errnos;
+void fz_fixed_command(struct fz_worker *w, struct io_uring_sqe *sqe);
+void fz_fixed_io(struct fz_worker *w, struct io_uring_sqe *sqe);
+void fz_fixed_empty(struct fz_ring *r);
+void fz_fixed_paged(bool on);
+void fz_fixed_begin(void);
+void fz_fixed_end(void);
+
 int fz_guard_disk_fill(void);
 void fz_guard_disk_check(void);
 void fz_guard_make(struct fz_worker *w);
@@ -240,7 +251,11 @@ void fz_guard_check(struct fz_worker *w);
 void fz_mover(struct fz_proc *proc, struct fz_rng *rng);
 void fz_evictor(struct fz_proc *proc, struct fz_rng *rng);
 void fz_unbinder(struct fz_proc *proc, struct fz_rng *rng);
-/* Bind what the unbinder may have left without a driver. */
+enum fz_victim { FZ_EXPORTER, FZ_DRIVE, FZ_VICTIMS };
+
+/* False when there is none, or it still has its driver. */
+bool fz_unbind(enum fz_victim victim);
+/* Bind what has been left without a driver. */
 void fz_rebind(void);
 
 #endif /* P2PBUF_FUZZ_H */

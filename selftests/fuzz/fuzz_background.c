@@ -22,7 +22,7 @@ static bool after(__u64 calls)
 	__u64 until = fz->calls + calls;
 
 	while (!fz_over() && fz->calls < until)
-		usleep(2000);
+		usleep(20000);
 	return !fz_over();
 }
 
@@ -81,16 +81,27 @@ struct victim {
 	const char *variable;
 };
 
-static const struct victim victims[] = {
-	{ "p2pbuf_exporter", "P2PBUF_EXPORTER2_PCI" },
-	{ "nvme", "P2PBUF_NVME_ERROR_PCI" },
+static const struct victim victims[FZ_VICTIMS] = {
+	[FZ_EXPORTER] = { "p2pbuf_exporter", "P2PBUF_EXPORTER2_PCI" },
+	[FZ_DRIVE] = { "nvme", "P2PBUF_NVME_ERROR_PCI" },
 };
+
+bool fz_unbind(enum fz_victim victim)
+{
+	const struct victim *v = &victims[victim];
+	const char *pci = getenv(v->variable);
+
+	if (!pci || !bound(v->driver, pci))
+		return false;
+	driver_write(v->driver, "unbind", pci);
+	return !bound(v->driver, pci);
+}
 
 void fz_rebind(void)
 {
 	unsigned int i;
 
-	for (i = 0; i < FZ_ARRAY(victims); i++) {
+	for (i = 0; i < FZ_VICTIMS; i++) {
 		const char *pci = getenv(victims[i].variable);
 
 		if (pci && !bound(victims[i].driver, pci))
@@ -101,17 +112,15 @@ void fz_rebind(void)
 void fz_unbinder(struct fz_proc *proc, struct fz_rng *rng)
 {
 	while (after(50000 + fz_below(rng, 100000))) {
-		const struct victim *v = &victims[fz_below(rng,
-							   FZ_ARRAY(victims))];
-		const char *pci = getenv(v->variable);
+		enum fz_victim victim = fz_below(rng, FZ_VICTIMS);
 
-		if (!pci)
-			continue;
-		driver_write(v->driver, "unbind", pci);
+		fz_fixed_paged(!fz_once_in(rng, 4));
+		fz->no_slots = victim == FZ_EXPORTER;
 		fz_count_call(proc, "unbind a driver",
-			      bound(v->driver, pci) ? -EBUSY : 0, NULL);
+			      fz_unbind(victim) ? 0 : -EBUSY, NULL);
+		fz->no_slots = 0;
 		after(fz_below(rng, 5000));
-		driver_write(v->driver, "bind", pci);
+		fz_rebind();
 		/* Whoever comes to a new device opens it anew. */
 		fz->devices_gone++;
 	}

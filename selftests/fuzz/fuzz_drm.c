@@ -9,7 +9,7 @@
 /* The table of drm/p2pbuf_drm.h. */
 static const int drm_errnos[] = {
 	EINVAL, E2BIG, ENOENT, EDOM, ERANGE, EPERM, ENOSPC, ENOMEM, EDQUOT,
-	EBUSY, EXDEV, EOPNOTSUPP, EINTR, ENODEV, EFAULT, 0
+	EBUSY, EXDEV, EOPNOTSUPP, EINTR, ENODEV, EFAULT, ENXIO, 0
 };
 
 static const int prime_errnos[] = {
@@ -159,6 +159,20 @@ static void drm_device_info(struct fz_worker *w)
 		 sizeof(arg), drm_errnos);
 }
 
+static void drm_peer_info(struct fz_worker *w)
+{
+	struct drm_p2pbuf_peer_info arg = {
+		.pci = fz_below(&w->rng, 16) << 8 | fz_below(&w->rng, 8) << 3,
+		.flags = fz_once_in(&w->rng, 4) ? (__u32)fz_next(&w->rng) : 0,
+	};
+	int index, fd = any_drm(w, &index);
+
+	if (fz_once_in(&w->rng, 8))
+		arg.pci = (__u32)fz_edge(&w->rng);
+	drm_call(w, "PEER_INFO", fd, DRM_IOCTL_P2PBUF_PEER_INFO, &arg,
+		 sizeof(arg), drm_errnos);
+}
+
 static void drm_export(struct fz_worker *w)
 {
 	unsigned int slot = FZ_COMMON + fz_below(&w->rng, FZ_BUFS - FZ_COMMON);
@@ -305,8 +319,10 @@ void fz_drm(struct fz_worker *w)
 		return drm_bo_close(w, fz_any_bo(w));
 	case 13 ... 15:
 		return drm_other(w);
-	case 16 ... 20:
+	case 16 ... 18:
 		return drm_device_info(w);
+	case 19 ... 20:
+		return drm_peer_info(w);
 	default:
 		return drm_info(w);
 	}

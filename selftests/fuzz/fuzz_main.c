@@ -165,6 +165,7 @@ static void open_disks(struct fz_worker *w)
 		{ "error", O_RDWR }, { "main", O_RDONLY },
 		{ "main", O_WRONLY }, { "multipath", O_RDONLY },
 		{ "pi", O_RDONLY }, { "readonly", O_RDONLY },
+		{ "error", O_RDWR | O_DIRECT },
 	};
 	char name[NAME_MAX + 1], path[PATH_MAX];
 	unsigned int i;
@@ -521,6 +522,7 @@ int main(int argc, char **argv)
 		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (fz == MAP_FAILED)
 		ksft_exit_fail_msg("no memory\n");
+	fz_fixed_begin();
 	ret = make_common();
 	if (ret == -ENODEV)
 		ksft_exit_skip("no render node of the exporter\n");
@@ -539,6 +541,7 @@ int main(int argc, char **argv)
 	else
 		run_all();
 	fz_rebind();
+	fz_fixed_end();
 	fz_guard_disk_check();
 	for (i = 0; i < fz_opt.workers; i++)
 		kills += fz->proc[i].gen;

@@ -15,6 +15,7 @@
 enum {
 	RING_OTHER,	/* io_uring decides what comes */
 	RING_COMMAND,	/* ours: documented errnos, whole length */
+	RING_FIXED,	/* ours: documented errnos, nothing else */
 };
 
 /*
@@ -65,6 +66,7 @@ static void ring_open(struct fz_worker *w, struct fz_ring *r)
 	for (i = 0; i < FZ_NODES; i++)
 		files[i] = w->node[i];
 	io_uring_register_files(&r->ring, files, FZ_NODES);
+	io_uring_register_buffers_sparse(&r->ring, FZ_SLOTS);
 	r->open = true;
 	r->flags = p.flags;
 	r->out = 0;
@@ -177,6 +179,27 @@ static void other_request(struct fz_worker *w, struct io_uring_sqe *sqe)
 	sqe->user_data = RING_OTHER;
 }
 
+static void one_request(struct fz_worker *w, const struct fz_ring *r,
+			struct io_uring_sqe *sqe)
+{
+	switch (fz_below(&w->rng, 48)) {
+	case 0 ... 1:
+		return other_request(w, sqe);
+	case 2 ... 6:
+		fz_fixed_command(w, sqe);
+		/* A render node is nothing to poll for completions. */
+		sqe->user_data = r->flags & IORING_SETUP_IOPOLL ? RING_OTHER :
+				 (__u64)RING_FIXED << 32;
+		return;
+	case 7 ... 8:
+		fz_fixed_io(w, sqe);
+		sqe->user_data = RING_OTHER;
+		return;
+	default:
+		return command(w, sqe, fz_once_in(&w->rng, 4));
+	}
+}
+
 static void ring_fill(struct fz_worker *w, struct fz_ring *r,
 		      unsigned int n)
 {
@@ -186,10 +209,7 @@ static void ring_fill(struct fz_worker *w, struct fz_ring *r,
 		sqe = io_uring_get_sqe(&r->ring);
 		if (!sqe)
 			return;
-		if (fz_once_in(&w->rng, 24))
-			other_request(w, sqe);
-		else
-			command(w, sqe, fz_once_in(&w->rng, 4));
+		one_request(w, r, sqe);
 		if (fz_once_in(&w->rng, 8))
 			sqe->flags |= 1U << (1 + fz_below(&w->rng, 4));
 		if (fz_once_in(&w->rng, 16))
@@ -228,13 +248,22 @@ static void ring_reap(struct fz_worker *w, struct fz_ring *r)
 	unsigned int head, n = 0;
 
 	io_uring_for_each_cqe(&r->ring, head, cqe) {
-		bool ours = cqe->user_data >> 32 == RING_COMMAND;
 		__u32 len = (__u32)cqe->user_data;
 
 		n++;
-		fz_done(w, ours ? "command" : "request, other", cqe->res,
-			ours ? io_errnos : NULL);
-		if (ours && cqe->res >= 0 && (__u32)cqe->res != len)
+		switch (cqe->user_data >> 32) {
+		case RING_COMMAND:
+			fz_done(w, "command", cqe->res, io_errnos);
+			break;
+		case RING_FIXED:
+			fz_done(w, "command, fixed", cqe->res,
+				fz_fixed_errnos);
+			break;
+		default:
+			fz_done(w, "request, other", cqe->res, NULL);
+			continue;
+		}
+		if (cqe->res >= 0 && (__u32)cqe->res != len)
 			fz_broken("a command for %u bytes ended with %d", len,
 				  cqe->res);
 	}
@@ -247,6 +276,8 @@ void fz_ring(struct fz_worker *w)
 	struct fz_ring *r = &w->ring[fz_below(&w->rng, FZ_RINGS)];
 	unsigned int n = 1 + fz_below(&w->rng, 32);
 
+	if (fz->no_slots)
+		fz_fixed_empty(r);
 	if (!r->open || fz_once_in(&w->rng, 256) || r->out > IN_FLIGHT) {
 		/* with whatever is under way */
 		fz_ring_close(r);
