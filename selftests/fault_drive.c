@@ -9,7 +9,7 @@
 #include <liburing.h>
 #include <linux/nvme_ioctl.h>
 
-#include "p2pbuf_test_load.h"
+#include "p2pbuf_test_drive.h"
 #include "p2pbuf_test_pci.h"
 
 #define SIZE		(16 * PTN_MIB)
@@ -19,27 +19,14 @@
 FIXTURE(drive) {
 	struct ptn_rig rig;
 	struct ptn_load load;
-	char pci[PCI_NAME_MAX];
-	char controller[32];
+	struct ptd_drive names;
 };
 
 FIXTURE_SETUP(drive)
 {
-	char path[PATH_MAX], link[PATH_MAX];
-	ssize_t n;
-
 	PTN_RIG_OPEN(&self->rig, .role = ptn_slow(), .kind = PTN_VRAM,
 		     .size = SIZE, .entries = 1024);
-	snprintf(path, sizeof(path), "/sys/block/%s/device/address",
-		 self->rig.disk.name);
-	ASSERT_EQ(0, ptn_read_text(path, self->pci, sizeof(self->pci)));
-	snprintf(path, sizeof(path), "/sys/block/%s/device",
-		 self->rig.disk.name);
-	n = readlink(path, link, sizeof(link) - 1);
-	ASSERT_LT(0, n);
-	link[n] = 0;
-	snprintf(self->controller, sizeof(self->controller), "%.31s",
-		 strrchr(link, '/') + 1);
+	ASSERT_EQ(0, ptd_find(&self->rig.disk, &self->names));
 	ASSERT_EQ(0, ptn_load_init(&self->load, &self->rig, DEPTH, 65536,
 				   1UL << 40));
 }
@@ -77,22 +64,6 @@ static int drive_back(const char *pci, struct ptn_disk *disk)
 FIXTURE_TEARDOWN(drive)
 {
 	ptn_rig_close(&self->rig);
-}
-
-/* A new binding of @disk works both ways. */
-static void works(struct __test_metadata *_metadata, struct ptn_rig *rig,
-		  struct ptn_load *load, struct ptn_disk *disk)
-{
-	int id = ptn_bind(rig->node, rig->buffer.dmabuf, disk->fd, 0);
-
-	ASSERT_LT(0, id)
-		TH_LOG("bind: %s", strerror(-id));
-	ASSERT_EQ(0, ptn_disk_fill(disk, PTN_READ_AREA, PTN_READ_SIZE,
-				   PTN_LOAD_SEED, rig->scratch, PTN_SCRATCH));
-	ASSERT_EQ(0, ptn_load_init(load, rig, DEPTH, 65536, 100));
-	load->id = id;
-	PTN_LOAD_GOOD(load);
-	EXPECT_EQ(0, ptn_unbind(rig->node, id));
 }
 
 /* ---- too slow --------------------------------------------------------------------- */
@@ -156,7 +127,7 @@ TEST_F_TIMEOUT(drive, too_slow, 90)
 	ptn_poison(map, READS * 4096);
 	usleep(300000);
 	EXPECT_EQ(READS * 4096, ptn_check_poison(map, READS * 4096));
-	works(_metadata, rig, &self->load, &rig->disk);
+	ptd_works(_metadata, rig, &self->load, &rig->disk);
 }
 
 /* ---- the link ----------------------------------------------------------------------- */
@@ -175,7 +146,7 @@ static void *reset_link(void *arg)
 	__u16 control;
 
 	usleep(100000);
-	deed->ret = pci_upstream(deed->self->pci, bridge);
+	deed->ret = pci_upstream(deed->self->names.pci, bridge);
 	if (!deed->ret)
 		deed->ret = pci_config_read(bridge, PCI_BRIDGE_CONTROL,
 					    &control, 2);
@@ -222,9 +193,9 @@ TEST_F_TIMEOUT(drive, link_reset, 120)
 			      P2PBUF_PLACEMENT_VRAM, 0));
 	ptn_poison(rig->buffer.map, SIZE);
 	EXPECT_EQ(0, ptn_unbind(rig->node, rig->id));
-	ASSERT_EQ(0, drive_back(self->pci, &disk));
+	ASSERT_EQ(0, drive_back(self->names.pci, &disk));
 	EXPECT_EQ(SIZE, ptn_check_poison(rig->buffer.map, SIZE));
-	works(_metadata, rig, &self->load, &disk);
+	ptd_works(_metadata, rig, &self->load, &disk);
 	ptn_disk_close(&disk);
 }
 
@@ -360,7 +331,7 @@ TEST_F_TIMEOUT(drive, formatted, 120)
 	ptn_disk_close(&disk);
 	ASSERT_EQ(0, format_with(rig->disk.name, 512));
 	ASSERT_EQ(0, wait_for_block(&disk, 512));
-	works(_metadata, rig, &self->load, &disk);
+	ptd_works(_metadata, rig, &self->load, &disk);
 	ptn_disk_close(&disk);
 }
 

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <liburing.h>
 
-#include "p2pbuf_test_load.h"
+#include "p2pbuf_test_drive.h"
 #include "p2pbuf_test_plug.h"
 #include "p2pbuf_test_region.h"
 
@@ -28,23 +28,10 @@ FIXTURE_VARIANT_ADD(plug, sysfs) { .way = PTG_SYSFS, };
 FIXTURE_VARIANT_ADD(plug, slot) { .way = PTG_SLOT, };
 FIXTURE_VARIANT_ADD(plug, hand) { .way = PTG_MONITOR_DEL, };
 
-/* Attachments that exist; 0 without debugfs. */
-static int attachments(void)
-{
-	FILE *f = fopen("/sys/kernel/debug/p2pbuf/attachments", "re");
-	int c, n = 0;
-
-	while (f && (c = fgetc(f)) != EOF)
-		n += c == '\n';
-	if (f)
-		fclose(f);
-	return n;
-}
-
 FIXTURE_SETUP(plug)
 {
 	self->plug.monitor = -1;
-	self->attachments = attachments();
+	self->attachments = ptd_attachments();
 	PTN_RIG_OPEN(&self->rig, .role = ptn_slow(), .kind = PTN_VRAM,
 		     .size = SIZE);
 	ASSERT_EQ(0, ptr_find(0, &self->region));
@@ -116,7 +103,7 @@ FIXTURE_TEARDOWN(plug)
 		EXPECT_EQ(0, exporter_first(&self->region));
 	}
 	ptg_close(&self->plug);
-	EXPECT_EQ(self->attachments, attachments());
+	EXPECT_EQ(self->attachments, ptd_attachments());
 }
 
 /* Pulls after a while, beside the load. */
@@ -133,22 +120,6 @@ static void *pull_run(void *arg)
 	usleep(100000);
 	p->ret = ptg_pull(p->plug);
 	return NULL;
-}
-
-/* A binding of @disk and of what is in the rig works, both ways. */
-static void works(struct __test_metadata *_metadata, struct ptn_rig *rig,
-		  struct ptn_load *load, struct ptn_disk *disk)
-{
-	int id = ptn_bind(rig->node, rig->buffer.dmabuf, disk->fd, 0);
-
-	ASSERT_LT(0, id)
-		TH_LOG("bind: %s", strerror(-id));
-	ASSERT_EQ(0, ptn_disk_fill(disk, PTN_READ_AREA, PTN_READ_SIZE,
-				   PTN_LOAD_SEED, rig->scratch, PTN_SCRATCH));
-	ASSERT_EQ(0, ptn_load_init(load, rig, DEPTH, 65536, 100));
-	load->id = id;
-	PTN_LOAD_GOOD(load);
-	EXPECT_EQ(0, ptn_unbind(rig->node, id));
 }
 
 TEST_F_TIMEOUT(plug, drive, 90)
@@ -195,7 +166,7 @@ TEST_F_TIMEOUT(plug, drive, 90)
 	ASSERT_EQ(0, disk_back(ptn_slow(), &disk));
 	EXPECT_EQ(-ENODEV, ptn_read(&rig->ring, rig->node, rig->id, 0,
 				    PTN_READ_AREA, 4096));
-	works(_metadata, rig, &self->load, &disk);
+	ptd_works(_metadata, rig, &self->load, &disk);
 	EXPECT_EQ(0, ptn_unbind(rig->node, rig->id));
 	ptn_disk_close(&disk);
 }
@@ -269,7 +240,7 @@ TEST_F_TIMEOUT(plug, exporter, 90)
 	EXPECT_EQ(0, ptn_unbind(rig->node, rig->id));
 	ptn_buffer_free(&rig->buffer);
 	rig->buffer = fresh;
-	works(_metadata, rig, &self->load, &rig->disk);
+	ptd_works(_metadata, rig, &self->load, &rig->disk);
 }
 
 TEST_HARNESS_MAIN

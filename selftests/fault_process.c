@@ -11,7 +11,7 @@
 #include <sys/wait.h>
 #include <liburing.h>
 
-#include "p2pbuf_test_load.h"
+#include "p2pbuf_test_drive.h"
 
 #define SIZE		(4 * PTN_MIB)
 #define KILLS		60
@@ -28,19 +28,6 @@ FIXTURE(process) {
 	__u64 vram;
 	__u64 random;
 };
-
-/* Attachments that exist; 0 without debugfs. */
-static int attachments(void)
-{
-	FILE *f = fopen("/sys/kernel/debug/p2pbuf/attachments", "re");
-	int c, n = 0;
-
-	while (f && (c = fgetc(f)) != EOF)
-		n += c == '\n';
-	if (f)
-		fclose(f);
-	return n;
-}
 
 static __u64 vram_used(int node)
 {
@@ -61,7 +48,7 @@ FIXTURE_SETUP(process)
 {
 	PTN_RIG_OPEN(&self->rig, .role = ptn_slow(), .kind = PTN_VRAM,
 		     .size = SIZE);
-	self->attachments = attachments();
+	self->attachments = ptd_attachments();
 	self->vram = vram_used(self->rig.buffer.node);
 	self->random = number("P2PBUF_SEED", 1) * 0x9e3779b97f4a7c15ULL;
 	ASSERT_EQ(0, ptn_load_init(&self->load, &self->rig, 8, 16384, 32));
@@ -78,7 +65,7 @@ FIXTURE_SETUP(process)
 FIXTURE_TEARDOWN(process)
 {
 	/* Files of the dead are let go of in the background. */
-	EXPECT_TRUE(until(attachments() == self->attachments));
+	EXPECT_TRUE(until(ptd_attachments() == self->attachments));
 	EXPECT_TRUE(until(vram_used(self->rig.buffer.node) == self->vram));
 	/* The rest of us does not notice. */
 	PTN_LOAD_GOOD(&self->load);
@@ -237,7 +224,7 @@ TEST_F_TIMEOUT(process, exec, 60)
 	int status;
 
 	ASSERT_LT(0, pid);
-	EXPECT_TRUE(until(attachments() == self->attachments));
+	EXPECT_TRUE(until(ptd_attachments() == self->attachments));
 	move_away_and_back(_metadata, &self->rig);
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(0, kill(pid, SIGKILL));
@@ -253,7 +240,7 @@ TEST_F_TIMEOUT(process, exec_with_the_file, 60)
 
 	ASSERT_LT(0, pid);
 	if (self->attachments)
-		EXPECT_EQ(self->attachments + 1, attachments());
+		EXPECT_EQ(self->attachments + 1, ptd_attachments());
 	move_away_and_back(_metadata, &self->rig);
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(0, kill(pid, SIGKILL));

@@ -11,7 +11,7 @@
 #include <liburing.h>
 #include <linux/nvme_ioctl.h>
 
-#include "p2pbuf_test_load.h"
+#include "p2pbuf_test_drive.h"
 #include "p2pbuf_test_region.h"
 
 #define SIZE	(32 * PTN_MIB)
@@ -20,8 +20,7 @@
 FIXTURE(unbind) {
 	struct ptn_rig rig;
 	struct ptn_load load;
-	char pci[32];
-	char controller[32];
+	struct ptd_drive names;
 };
 
 FIXTURE_VARIANT(unbind) {
@@ -46,25 +45,6 @@ FIXTURE_VARIANT_ADD(unbind, iopoll) {
 	.role = "slow",
 	.ring_flags = IORING_SETUP_IOPOLL,
 };
-
-/* Lines of a debugfs file; 0 without one. */
-static int lines(const char *path)
-{
-	FILE *f = fopen(path, "r");
-	int c, n = 0;
-
-	while (f && (c = fgetc(f)) != EOF)
-		n += c == '\n';
-	if (f)
-		fclose(f);
-	return n;
-}
-
-/* Attachments that exist, of all importers; 0 without debugfs. */
-static int attachments(void)
-{
-	return lines("/sys/kernel/debug/p2pbuf/attachments");
-}
 
 static bool is_bound(const char *pci)
 {
@@ -99,21 +79,9 @@ static int bind_driver(const char *pci, const char *role,
 
 FIXTURE_SETUP(unbind)
 {
-	char path[PATH_MAX], link[PATH_MAX];
-	ssize_t n;
-
 	PTN_RIG_OPEN(&self->rig, .role = variant->role, .kind = PTN_VRAM,
 		     .size = SIZE, .ring_flags = variant->ring_flags);
-	snprintf(path, sizeof(path), "/sys/block/%s/device/address",
-		 self->rig.disk.name);
-	ASSERT_EQ(0, ptn_read_text(path, self->pci, sizeof(self->pci)));
-	snprintf(path, sizeof(path), "/sys/block/%s/device",
-		 self->rig.disk.name);
-	n = readlink(path, link, sizeof(link) - 1);
-	ASSERT_LT(0, n);
-	link[n] = 0;
-	snprintf(self->controller, sizeof(self->controller), "%.31s",
-		 strrchr(link, '/') + 1);
+	ASSERT_EQ(0, ptd_find(&self->rig.disk, &self->names));
 	ASSERT_EQ(0, ptn_load_init(&self->load, &self->rig, 24, 65536,
 				   1UL << 40));
 }
@@ -123,8 +91,8 @@ FIXTURE_TEARDOWN(unbind)
 	struct ptn_disk disk;
 
 	ptn_rig_close(&self->rig);
-	if (self->pci[0] && !is_bound(self->pci))
-		if (!bind_driver(self->pci, variant->role, &disk))
+	if (self->names.pci[0] && !is_bound(self->names.pci))
+		if (!bind_driver(self->names.pci, variant->role, &disk))
 			ptn_disk_close(&disk);
 }
 
@@ -182,10 +150,10 @@ TEST_F_TIMEOUT(unbind, under_load, 60)
 	struct p2pbuf_nvme_bind_info info;
 	struct ptn_rig *rig = &self->rig;
 	struct ptn_disk disk;
-	int before = attachments();
+	int before = ptd_attachments();
 	struct deed deed;
 
-	ASSERT_EQ(0, start(&deed, DRIVER "/unbind", self->pci, 1));
+	ASSERT_EQ(0, start(&deed, DRIVER "/unbind", self->names.pci, 1));
 	/* ends when all slots have failed */
 	EXPECT_EQ(0, ptn_load_run(&self->load));
 	ASSERT_EQ(0, pthread_join(deed.thread, NULL));
@@ -210,13 +178,13 @@ TEST_F_TIMEOUT(unbind, under_load, 60)
 	EXPECT_EQ(0, ptx_move(rig->buffer.node, rig->buffer.handle,
 			      P2PBUF_PLACEMENT_VRAM, 0));
 
-	ASSERT_EQ(0, bind_driver(self->pci, variant->role, &disk));
+	ASSERT_EQ(0, bind_driver(self->names.pci, variant->role, &disk));
 	EXPECT_EQ(-ENODEV, ptn_read(&rig->ring, rig->node, rig->id, 0,
 				    PTN_READ_AREA, 4096));
 	works_anew(_metadata, rig, &self->load, &disk);
 	EXPECT_EQ(0, ptn_unbind(rig->node, rig->id));
 	if (before)
-		EXPECT_EQ(before - 1, attachments());
+		EXPECT_EQ(before - 1, ptd_attachments());
 	ptn_disk_close(&disk);
 }
 
@@ -243,14 +211,14 @@ TEST_F_TIMEOUT(unbind, under_load_and_moves, 60)
 	pthread_t mover;
 
 	ASSERT_EQ(0, pthread_create(&mover, NULL, mover_run, rig));
-	ASSERT_EQ(0, start(&deed, DRIVER "/unbind", self->pci, 1));
+	ASSERT_EQ(0, start(&deed, DRIVER "/unbind", self->names.pci, 1));
 	EXPECT_EQ(0, ptn_load_run(&self->load));
 	ASSERT_EQ(0, pthread_join(deed.thread, NULL));
 	ASSERT_EQ(0, pthread_join(mover, NULL));
 	EXPECT_EQ(0, deed.ret);
 	EXPECT_EQ(-ENODEV, self->load.error);
 	EXPECT_EQ(0, self->load.wrong);
-	ASSERT_EQ(0, bind_driver(self->pci, variant->role, &disk));
+	ASSERT_EQ(0, bind_driver(self->names.pci, variant->role, &disk));
 	ASSERT_EQ(0, ptx_move(rig->buffer.node, rig->buffer.handle,
 			      P2PBUF_PLACEMENT_VRAM, 0));
 	works_anew(_metadata, rig, &self->load, &disk);
@@ -261,14 +229,14 @@ TEST_F_TIMEOUT(unbind, under_load_and_moves, 60)
 TEST_F_TIMEOUT(unbind, then_close, 60)
 {
 	struct ptn_rig *rig = &self->rig;
-	int before = attachments();
+	int before = ptd_attachments();
 
-	ASSERT_EQ(0, unbind_driver(self->pci));
+	ASSERT_EQ(0, unbind_driver(self->names.pci));
 	ptn_disk_close(&rig->disk);
 	close(rig->node);
 	rig->node = -1;
 	if (before)
-		EXPECT_EQ(before - 1, attachments());
+		EXPECT_EQ(before - 1, ptd_attachments());
 }
 
 /* What was under way may fail, what comes after works, unbound or not. */
@@ -279,7 +247,7 @@ TEST_F_TIMEOUT(unbind, controller_reset, 60)
 	struct deed deed;
 
 	snprintf(path, sizeof(path), "/sys/class/nvme/%s/reset_controller",
-		 self->controller);
+		 self->names.controller);
 	ASSERT_EQ(0, start(&deed, path, "1", 3));
 	self->load.stop = &deed.over;
 	self->load.tolerate = -EIO;
@@ -357,7 +325,7 @@ TEST_F_TIMEOUT(unbind, drive_switched_off, 60)
 	ASSERT_EQ(0, ptn_write_text(path, PATIENCE_MS));
 	ptn_poison(map, n * 4096);
 	push_reads(rig, 0, n - 8);
-	ASSERT_EQ(0, switch_off(self->pci));
+	ASSERT_EQ(0, switch_off(self->names.pci));
 	push_reads(rig, n - 8, n);
 	for (i = 0; i < n; i++) {
 		res = ptn_wait(&rig->ring, &number);
@@ -392,7 +360,7 @@ TEST(exporter_unplugged)
 	struct p2pbuf_nvme_bind_info info;
 	struct ptr_region region;
 	struct ptn_rig rig;
-	int i, strict, fixed, before = attachments(), n = 24;
+	int i, strict, fixed, before = ptd_attachments(), n = 24;
 	__u64 number;
 
 	PTN_RIG_OPEN(&rig, .role = ptn_slow(), .kind = PTN_VRAM, .size = SIZE);
@@ -448,7 +416,7 @@ TEST(exporter_unplugged)
 	ptn_rig_close(&rig);
 	EXPECT_EQ(0, ptr_probe(&region));
 	if (before)
-		EXPECT_EQ(before, attachments());
+		EXPECT_EQ(before, ptd_attachments());
 }
 
 /* ---- formats --------------------------------------------------------------- */
@@ -536,10 +504,10 @@ TEST_F_TIMEOUT(unbind, reformatted, 60)
 
 	if (variant->ring_flags || !strcmp(variant->role, "slow"))
 		SKIP(return, "once is enough");
-	if (find_format(self->controller, &small) ||
-	    find_format(self->controller, &large))
+	if (find_format(self->names.controller, &small) ||
+	    find_format(self->names.controller, &large))
 		SKIP(return, "the drive has one format only");
-	ret = format(self->controller, &large);
+	ret = format(self->names.controller, &large);
 	if (ret)
 		SKIP(return, "the drive cannot be formatted: %s",
 		     strerror(-ret));
@@ -576,8 +544,8 @@ TEST_F_TIMEOUT(unbind, reformatted, 60)
 	EXPECT_EQ(4096, ptn_check(rig->scratch, 4096, 3, disk.size - 4096));
 
 	/* With metadata: the old binding and a new one are refused. */
-	if (!find_format(self->controller, &inline_data) &&
-	    !format(self->controller, &inline_data)) {
+	if (!find_format(self->names.controller, &inline_data) &&
+	    !format(self->names.controller, &inline_data)) {
 		usleep(200000);
 		ret = ptn_read(&rig->ring, rig->node, id, 0, 0, 4096);
 		EXPECT_TRUE(ret == -ESTALE || ret == -ENODEV)
@@ -586,7 +554,7 @@ TEST_F_TIMEOUT(unbind, reformatted, 60)
 				      0));
 	}
 	ptn_disk_close(&disk);
-	EXPECT_EQ(0, format(self->controller, &small));
+	EXPECT_EQ(0, format(self->names.controller, &small));
 	EXPECT_EQ(0, wait_for_block(rig->disk.name, 512));
 }
 
