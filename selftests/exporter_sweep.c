@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Failure sweep over the exporter: create, export, map, move out, move in and
- * evict are each played again and again with the first, the second, the third
+ * Failure sweep over the exporter: create, export, move out, move in and evict,
+ * page faults of the CPU, the registration of fixed buffers and the birth of a
+ * region are each played again and again with the first, the second, the third
  * ... thing that can fail failing. A call that fails changed nothing: the
  * object is where it was or where it was to go, its bytes are right, no VRAM is
  * lost, and the next try works.
  *
  * Needs a kernel that injects faults; on others it is skipped.
  */
-#include "kselftest_harness.h"
-#include "p2pbuf_test_exporter.h"
+#include <dirent.h>
+
+#include <liburing.h>
+
+#include "p2pbuf_test_paged.h"
 #include "p2pbuf_test_sweep.h"
 
 #define SIZE		(256ULL << 10)
@@ -18,6 +22,16 @@
 
 /* More points than any call has: the sweep has gone astray. */
 #define POINTS_MAX	3000
+
+/* NULL, or why not. Only what the exporter calls fails, not what calls it. */
+static const char *impossible(void)
+{
+	const char *why = pts_impossible();
+
+	if (!why && pts_only("p2pbuf_exporter"))
+		why = "no exporter";
+	return why;
+}
 
 FIXTURE(sweep) {
 	int fd;
@@ -34,7 +48,7 @@ static __u64 vram_used(int fd)
 
 FIXTURE_SETUP(sweep)
 {
-	const char *why = pts_impossible();
+	const char *why = impossible();
 	struct drm_p2pbuf_device_info info;
 
 	self->fd = -1;
@@ -72,11 +86,8 @@ struct point {
 };
 
 /* False: that was all. */
-static bool next_point(struct __test_metadata *_metadata,
-		       struct _test_data_sweep *self, struct point *p)
+static bool one_more(struct __test_metadata *_metadata, struct point *p)
 {
-	EXPECT_EQ(self->vram_used, vram_used(self->fd))
-		TH_LOG("%s, point %u", p->what, p->nth);
 	if (p->nth && !p->more) {
 		printf("# %s: %u points, %u of them an error\n", p->what,
 		       p->nth - 1, p->errors);
@@ -86,6 +97,15 @@ static bool next_point(struct __test_metadata *_metadata,
 	p->nth++;
 	ASSERT_GT(POINTS_MAX, p->nth);
 	return true;
+}
+
+/* The same, and whoever had VRAM before has it now. */
+static bool next_point(struct __test_metadata *_metadata,
+		       struct _test_data_sweep *self, struct point *p)
+{
+	EXPECT_EQ(self->vram_used, vram_used(self->fd))
+		TH_LOG("%s, point %u", p->what, p->nth);
+	return one_more(_metadata, p);
 }
 
 static void judge(struct __test_metadata *_metadata, struct point *p, int ret)
@@ -241,6 +261,284 @@ TEST_F_TIMEOUT(sweep, evict, 400)
 		EXPECT_EQ(SIZE, ptx_check(o.map, SIZE, 7));
 		EXPECT_EQ(0, ptx_close(self->fd, all.handle));
 		object_close(self->fd, &o);
+	}
+}
+
+/* ---- page faults of the CPU -------------------------------------------------------- */
+
+enum kind { IN_VRAM, IN_SYSTEM, WINDOW };
+
+FIXTURE(fault) {
+	struct ptr_region region;
+	int fd;
+	int pipe[2];
+	char *at;	/* two MiB of address space without a page table */
+};
+
+FIXTURE_VARIANT(fault) { const char *paged; enum kind kind; };
+FIXTURE_VARIANT_ADD(fault, vram) { .paged = "0", .kind = IN_VRAM, };
+FIXTURE_VARIANT_ADD(fault, system) { .paged = "0", .kind = IN_SYSTEM, };
+FIXTURE_VARIANT_ADD(fault, window) { .paged = "0", .kind = WINDOW, };
+FIXTURE_VARIANT_ADD(fault, paged_vram) { .paged = "1", .kind = IN_VRAM, };
+FIXTURE_VARIANT_ADD(fault, paged_system) { .paged = "1", .kind = IN_SYSTEM, };
+
+/* The region that a sweep is about: the second one, or the only one. */
+static int find_region(struct ptr_region *region)
+{
+	return ptr_find(1, region) ? ptr_find(0, region) : 0;
+}
+
+FIXTURE_SETUP(fault)
+{
+	const char *why = impossible();
+	char *p;
+
+	*self = (struct _test_data_fault){ .fd = -1, .pipe = { -1, -1 } };
+	if (why)
+		SKIP(return, "%s", why);
+	if (find_region(&self->region))
+		SKIP(return, "no render node of the exporter");
+	ASSERT_EQ(0, ptr_param("paged", variant->paged));
+	ASSERT_EQ(0, ptr_rebind(&self->region));
+	self->fd = ptr_open(&self->region);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, pipe(self->pipe));
+	p = mmap(NULL, 4 * PTN_MIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 0);
+	ASSERT_NE(MAP_FAILED, p);
+	munmap(p, 4 * PTN_MIB);
+	self->at = (char *)(((uintptr_t)p + 2 * PTN_MIB - 1) &
+			    -(uintptr_t)(2 * PTN_MIB));
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	if (self->fd < 0)
+		return;
+	close(self->pipe[0]);
+	close(self->pipe[1]);
+	close(self->fd);
+	ptr_param("paged", "0");
+	ptr_rebind(&self->region);
+}
+
+/*
+ * In the kernel, not here: a fault that fails for want of memory is an error
+ * there, and is repeated without a word when a program has it.
+ */
+static int touch(const int *fds, void *p, bool write_it)
+{
+	__u64 value = ptx_word(7, 0);
+	ssize_t n;
+	int ret;
+
+	n = write(fds[1], write_it ? &value : p, sizeof(value));
+	if (n != sizeof(value))
+		return -errno;
+	n = read(fds[0], write_it ? p : &value, sizeof(value));
+	ret = n == sizeof(value) ? 0 : -errno;
+	if (ret && read(fds[0], &value, sizeof(value)) != sizeof(value))
+		return -EPIPE;
+	return ret;
+}
+
+static void fault_sweep(struct __test_metadata *_metadata,
+			struct _test_data_fault *self, enum kind kind,
+			bool write_it)
+{
+	struct point p = { .what = write_it ? "fault, write" : "fault, read" };
+	struct drm_p2pbuf_gem_create bo;
+	char *map;
+	int ret;
+
+	while (one_more(_metadata, &p)) {
+		if (kind == WINDOW)
+			ret = ptx_create_window(self->fd, SIZE, 0, &bo);
+		else
+			ret = ptx_create(self->fd, SIZE,
+					 kind == IN_VRAM ? VRAM : SYSTEM, 0,
+					 &bo);
+		ASSERT_EQ(0, ret);
+		map = mmap(self->at, SIZE, PROT_READ | PROT_WRITE,
+			   MAP_SHARED | MAP_FIXED_NOREPLACE, self->fd,
+			   bo.mmap_offset);
+		ASSERT_EQ(self->at, map);
+		HIT(p, touch(self->pipe, map, write_it));
+		if (ret)
+			EXPECT_EQ(0, touch(self->pipe, map, write_it));
+		if (write_it)
+			EXPECT_EQ(ptx_word(7, 0), *(volatile __u64 *)map);
+		ptx_fill(map, SIZE, 5);
+		EXPECT_EQ(SIZE, ptx_check(map, SIZE, 5));
+		munmap(map, SIZE);
+		EXPECT_EQ(0, ptx_close(self->fd, bo.handle));
+	}
+}
+
+TEST_F_TIMEOUT(fault, touch, 100)
+{
+	fault_sweep(_metadata, self, variant->kind, false);
+	fault_sweep(_metadata, self, variant->kind, true);
+}
+
+/* ---- fixed buffers ------------------------------------------------------------------ */
+
+FIXTURE(fixed) {
+	struct ptp_rig rig;
+	struct object o;
+};
+
+FIXTURE_SETUP(fixed)
+{
+	/* There is one worker, so what is not in the caller is in that one. */
+	unsigned int workers[2] = { 1, 1 };
+	const char *why = impossible();
+	int ret;
+
+	self->rig = (struct ptp_rig){ .fd = -1 };
+	if (why)
+		SKIP(return, "%s", why);
+	ret = ptp_open(&self->rig);
+	if (ret == -ENODEV)
+		SKIP(return, "no render node of the exporter");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(&self->rig.ring,
+							workers));
+	ASSERT_EQ(0, object_create(self->rig.fd, &self->o, VRAM));
+}
+
+FIXTURE_TEARDOWN(fixed)
+{
+	if (self->o.map)
+		object_close(self->rig.fd, &self->o);
+	ptp_close(&self->rig);
+}
+
+/* The thread in which io_uring works for this process, or -ENOENT. */
+static int io_worker(void)
+{
+	char path[300], comm[32];
+	struct dirent *task;
+	int tid = -ENOENT;
+	FILE *f;
+	DIR *d = opendir("/proc/self/task");
+
+	while (d && tid < 0 && (task = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm",
+			 task->d_name);
+		f = fopen(path, "re");
+		if (!f)
+			continue;
+		if (fgets(comm, sizeof(comm), f) &&
+		    !strncmp(comm, "iou-wrk-", 8))
+			tid = atoi(task->d_name);
+		fclose(f);
+	}
+	if (d)
+		closedir(d);
+	return tid;
+}
+
+static int reg(struct _test_data_fixed *self, __u32 placement)
+{
+	return ptp_register(&self->rig.ring, self->rig.fd, self->o.bo.handle, 0,
+			    placement);
+}
+
+static int unreg(struct _test_data_fixed *self)
+{
+	return ptp_unregister(&self->rig.ring, self->rig.fd, 0);
+}
+
+/* Registering is done by a worker: it moves the object, and that may take. */
+static void register_sweep(struct __test_metadata *_metadata,
+			   struct _test_data_fixed *self, __u32 from, __u32 to)
+{
+	struct point p = { .what = to == VRAM ? "register in VRAM" :
+						"register in host memory" };
+	int ret;
+
+	while (one_more(_metadata, &p)) {
+		/* with this there is a worker, and it is not tired of waiting */
+		ASSERT_EQ(0, reg(self, from));
+		ASSERT_EQ(0, unreg(self));
+		ASSERT_EQ(0, pts_aim(io_worker()));
+		HIT(p, reg(self, to));
+		pts_aim(0);
+		EXPECT_EQ(!ret, ptp_pins(self->rig.fd, self->o.bo.handle));
+		if (ret)
+			ASSERT_EQ(0, reg(self, to));
+		EXPECT_EQ(SIZE, ptx_check(self->o.map, SIZE, 7));
+		ASSERT_EQ(0, unreg(self));
+		EXPECT_TRUE(ptp_wait_pins(self->rig.fd, self->o.bo.handle, 0));
+	}
+}
+
+TEST_F_TIMEOUT(fixed, enlist, 200)
+{
+	register_sweep(_metadata, self, SYSTEM, VRAM);
+	register_sweep(_metadata, self, VRAM, SYSTEM);
+}
+
+/* ---- the birth of a region ---------------------------------------------------------- */
+
+FIXTURE(region) { struct ptr_region region; bool found; };
+
+FIXTURE_VARIANT(region) { const char *paged; };
+FIXTURE_VARIANT_ADD(region, plain) { .paged = "0", };
+FIXTURE_VARIANT_ADD(region, paged) { .paged = "1", };
+
+FIXTURE_SETUP(region)
+{
+	const char *why = pts_impossible();
+
+	self->found = false;
+	if (why)
+		SKIP(return, "%s", why);
+	if (find_region(&self->region))
+		SKIP(return, "no render node of the exporter");
+	ASSERT_EQ(0, ptr_param("paged", variant->paged));
+	/* Enabling a device is the PCI core's, and ACPI's, own affair. */
+	ASSERT_EQ(0, pts_below("p2pbuf_region_register"));
+	/* DRM falls over its own error here, Documentation/kernel-bugs.rst. */
+	ASSERT_EQ(0, pts_spare("__drm_dev_alloc"));
+	self->found = true;
+	ASSERT_EQ(0, ptr_unbind(&self->region));
+}
+
+FIXTURE_TEARDOWN(region)
+{
+	if (!self->found)
+		return;
+	ptr_param("paged", "0");
+	ptr_probe(&self->region);
+}
+
+/* By the file that tells of the error. */
+static int bind_region(const struct ptr_region *region)
+{
+	return ptr_write("/sys/bus/pci/drivers/" PTX_DRIVER_NAME "/bind",
+			 region->name);
+}
+
+TEST_F_TIMEOUT(region, birth, 400)
+{
+	struct point p = { .what = "birth of a region" };
+	struct object o;
+	int ret, fd;
+
+	while (one_more(_metadata, &p)) {
+		HIT(p, bind_region(&self->region));
+		if (ret)
+			ASSERT_EQ(0, bind_region(&self->region));
+		fd = ptr_open(&self->region);
+		ASSERT_LE(0, fd);
+		EXPECT_EQ(0, vram_used(fd));
+		ASSERT_EQ(0, object_create(fd, &o, VRAM));
+		EXPECT_EQ(SIZE, ptx_check(o.map, SIZE, 7));
+		object_close(fd, &o);
+		close(fd);
+		ASSERT_EQ(0, ptr_unbind(&self->region));
 	}
 }
 

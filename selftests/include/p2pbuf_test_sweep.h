@@ -59,16 +59,42 @@ static inline int pts_attr(const char *attr, const char *file,
 	return pts_write(path, value);
 }
 
-/* Quietly, and also where the allocation may wait. */
+/*
+ * Also where the allocation may wait. Quietly, unless P2PBUF_SWEEP_VERBOSE says
+ * otherwise: with 2 the kernel's log has the stack of each failure.
+ */
 static inline int pts_prepare(void)
 {
+	const char *verbose = getenv("P2PBUF_SWEEP_VERBOSE");
 	unsigned int i;
 
 	for (i = 0; i < PTS_ATTRS; i++)
-		pts_attr(pts_attrs[i], "verbose", "0");
+		pts_attr(pts_attrs[i], "verbose", verbose ? verbose : "0");
 	pts_attr("fail_page_alloc", "ignore-gfp-wait", "N");
+	/* Pages of buffers are highmem to those who ask for them. */
+	pts_attr("fail_page_alloc", "ignore-gfp-highmem", "N");
 	pts_attr("fail_page_alloc", "min-order", "0");
 	return pts_attr("failslab", "ignore-gfp-wait", "N");
+}
+
+/* What is called from code between @start and @end; @what: require or reject. */
+static inline int pts_range(const char *what, unsigned long start,
+			    unsigned long end)
+{
+	char file[32], value[32];
+	unsigned int i;
+	int ret = 0;
+
+	for (i = 0; i < PTS_ATTRS && !ret; i++) {
+		snprintf(file, sizeof(file), "%s-start", what);
+		snprintf(value, sizeof(value), "%#lx", start);
+		ret = pts_attr(pts_attrs[i], file, value);
+		snprintf(file, sizeof(file), "%s-end", what);
+		snprintf(value, sizeof(value), "%#lx", end);
+		if (!ret)
+			ret = pts_attr(pts_attrs[i], file, value);
+	}
+	return ret;
 }
 
 /*
@@ -79,10 +105,8 @@ static inline int pts_prepare(void)
 static inline int pts_only(const char *prefix)
 {
 	unsigned long addr, first = ~0UL, last = 0;
-	char line[512], module[64], value[32], type;
+	char line[512], module[64], type;
 	FILE *f = fopen("/proc/kallsyms", "re");
-	unsigned int i;
-	int ret = 0;
 
 	if (!f)
 		return -errno;
@@ -97,41 +121,63 @@ static inline int pts_only(const char *prefix)
 	fclose(f);
 	if (!last)
 		return -ENOENT;
-	for (i = 0; i < PTS_ATTRS && !ret; i++) {
-		snprintf(value, sizeof(value), "%#lx", first & ~0xfffUL);
-		ret = pts_attr(pts_attrs[i], "require-start", value);
-		snprintf(value, sizeof(value), "%#lx", last | 0xfffUL);
-		if (!ret)
-			ret = pts_attr(pts_attrs[i], "require-end", value);
-	}
-	return ret;
+	return pts_range("require", first & ~0xfffUL, last | 0xfffUL);
 }
 
-/* The checker of DMA mappings gives up for good when it gets no memory. */
-static inline void pts_spare_dma_debug(void)
+/* Is @found the symbol of function @name, whatever the compiler made of it? */
+static inline bool pts_is_named(const char *found, const char *name)
 {
-	unsigned long addr, start = 0, end = 0;
-	char line[512], name[128], value[32];
-	FILE *f = fopen("/proc/kallsyms", "re");
-	unsigned int i;
+	size_t n = strlen(name);
 
-	/* In the order of addresses: it ends where the next one begins. */
-	while (f && !end && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%lx %*c %127s", &addr, name) != 2)
-			continue;
-		if (start && addr > start)
-			end = addr - 1;
-		else if (!strncmp(name, "add_dma_entry", 13))
-			start = addr;
-	}
-	if (f)
-		fclose(f);
-	for (i = 0; i < PTS_ATTRS && end; i++) {
-		snprintf(value, sizeof(value), "%#lx", start);
-		pts_attr(pts_attrs[i], "reject-start", value);
-		snprintf(value, sizeof(value), "%#lx", end);
-		pts_attr(pts_attrs[i], "reject-end", value);
-	}
+	return !strncmp(found, name, n) &&
+	       (!found[n] || (found[n] == '.' && !strstr(found, ".cold")));
+}
+
+/*
+ * Where function @name is. It ends where the next higher symbol begins;
+ * modules' symbols are in no order.
+ */
+static inline int pts_function(const char *name, unsigned long *start,
+			       unsigned long *end)
+{
+	unsigned long addr;
+	char line[512], found[128];
+	FILE *f;
+
+	*start = 0;
+	*end = ~0UL;
+	f = fopen("/proc/kallsyms", "re");
+	if (!f)
+		return -errno;
+	while (!*start && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx %*c %127s", &addr, found) == 2 &&
+		    pts_is_named(found, name))
+			*start = addr;
+	rewind(f);
+	while (*start && fgets(line, sizeof(line), f))
+		if (sscanf(line, "%lx", &addr) == 1 && addr > *start &&
+		    addr <= *end)
+			*end = addr - 1;
+	fclose(f);
+	return *start ? 0 : -ENOENT;
+}
+
+/* From here on only what is called by function @name can fail. */
+static inline int pts_below(const char *name)
+{
+	unsigned long start, end;
+	int ret = pts_function(name, &start, &end);
+
+	return ret ? ret : pts_range("require", start, end);
+}
+
+/* From here on nothing that is called by function @name fails; one at a time. */
+static inline int pts_spare(const char *name)
+{
+	unsigned long start, end;
+	int ret = pts_function(name, &start, &end);
+
+	return ret ? ret : pts_range("reject", start, end);
 }
 
 /* NULL, or why this kernel cannot do it. */
@@ -143,18 +189,34 @@ static inline const char *pts_impossible(void)
 		return "this kernel does not let allocations fail";
 	if (pts_only("p2pbuf_"))
 		return "this kernel cannot tell whose allocations fail";
-	pts_spare_dma_debug();
+	/* The checker of DMA mappings gives up for good when it gets no memory. */
+	pts_spare("add_dma_entry");
 	return NULL;
 }
 
 /* Written without stdio: it allocates, and closing may, too. */
+static __thread int pts_nth = -1;
+
 static inline int pts_fd(void)
 {
-	static __thread int fd = -1;
+	if (pts_nth < 0)
+		pts_nth = open(PTS_NTH, O_RDWR | O_CLOEXEC);
+	return pts_nth;
+}
 
-	if (fd < 0)
-		fd = open(PTS_NTH, O_RDWR | O_CLOEXEC);
-	return fd;
+/* Whose calls are to fail: thread @tid of this process, 0 for the caller. */
+static inline int pts_aim(int tid)
+{
+	char path[48];
+
+	if (pts_nth >= 0)
+		close(pts_nth);
+	pts_nth = -1;
+	if (!tid)
+		return 0;
+	snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", tid);
+	pts_nth = open(path, O_RDWR | O_CLOEXEC);
+	return pts_nth < 0 ? -errno : 0;
 }
 
 static inline void pts_set(unsigned int nth)

@@ -42,7 +42,9 @@
  *	EREMOTE		PRIME import of a dma-buf that is not of this device
  *	EACCES		PRIME import of a dma-buf that was exported without
  *			DRM_RDWR, by another open file than the exporting one
- *	EFAULT		user memory cannot be accessed
+ *	EFAULT		user memory cannot be accessed; an object or descriptor that
+ *			was made and could not be told of goes with the file, or
+ *			the process
  *	EOPNOTSUPP	move of a window or of a VRAM-only object to system
  *			memory
  *	EINTR		interrupted, nothing was changed
