@@ -43,14 +43,19 @@ static int __init p2pbuf_core_init(void)
 					 WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
 	if (!p2pbuf_poll_wq)
 		goto destroy_wq;
-	ret = p2pbuf_attachments_init();
+	ret = p2pbuf_cpu_init();
 	if (ret)
 		goto destroy_poll_wq;
+	ret = p2pbuf_attachments_init();
+	if (ret)
+		goto exit_cpu;
 	p2pbuf_debugfs = debugfs_create_dir("p2pbuf", NULL);
 	debugfs_create_file("attachments", 0400, p2pbuf_debugfs, NULL,
 			    &attachments_fops);
 	return 0;
 
+exit_cpu:
+	p2pbuf_cpu_exit();
 destroy_poll_wq:
 	destroy_workqueue(p2pbuf_poll_wq);
 destroy_wq:
@@ -62,6 +67,7 @@ static void __exit p2pbuf_core_exit(void)
 {
 	debugfs_remove_recursive(p2pbuf_debugfs);
 	p2pbuf_attachments_exit();
+	p2pbuf_cpu_exit();
 	destroy_workqueue(p2pbuf_poll_wq);
 	destroy_workqueue(p2pbuf_wq);
 	/* Mappings are freed by RCU callbacks that live in this module. */

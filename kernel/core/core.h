@@ -27,6 +27,10 @@ int p2pbuf_flush_prepare(struct p2pbuf_attachment *att, struct sg_table *sgt,
 			 const struct p2pbuf_path_info *info);
 void p2pbuf_flush_release(struct p2pbuf_attachment *att);
 
+/* cpu.c */
+int p2pbuf_cpu_init(void);
+void p2pbuf_cpu_exit(void);
+
 /* attachment.c */
 int p2pbuf_attachments_init(void);
 void p2pbuf_attachments_exit(void);

@@ -40,10 +40,11 @@ struct p2pbuf_attachment;
  *	be rewritten in place. Called with the resv held; may sleep and
  *	allocate; an error unmaps again and is what
  *	p2pbuf_attachment_map() returns.
- * @poll: optional; bring about those completions that user space brings about
- *	by polling. The end of an ended mapping must not depend on user space,
- *	so this is called again and again, from process context, until the
- *	mapping's I/O is over. It is on the way to the fence: it may neither
+ * @poll: optional; for I/O that does not end by itself: completions that user
+ *	space brings about by polling, leases that have to be asked back. The
+ *	end of an ended mapping must not depend on user space, so this is
+ *	called again and again, from process context, until the last active
+ *	reference is gone. It is on the way to the fence: it may neither
  *	allocate nor take the resv.
  * @revoked: optional; the attachment ended for good, because its device goes
  *	away or because it is being destroyed. Nothing is mapped any more and
@@ -211,6 +212,8 @@ int p2pbuf_path_judge(struct dma_buf_attachment *attach, struct sg_table *sgt,
 		      struct p2pbuf_path_info *info);
 const char *p2pbuf_path_name(u32 path);
 const char *p2pbuf_reason_text(u32 reason);
+
+struct device *p2pbuf_cpu_device(void);
 
 struct dentry *p2pbuf_debugfs_root(void);
 
