@@ -6,7 +6,7 @@
  * CPU. dma-buf has no attachment without a device, so they attach this one. It
  * is mapped one to one, without an IOMMU, so the DMA addresses it is given are
  * physical ones; whether there is a page behind one is for the importer to
- * find out.
+ * find out. An exporter that knows the device may give it addresses of a BAR.
  */
 #include <linux/device/faux.h>
 #include <linux/dma-mapping.h>

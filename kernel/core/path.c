@@ -37,6 +37,8 @@
  *	   that no driver claimed and that the kernel has a struct page for
  *	   counts as RAM, with a warning; what is reserved without one is
  *	   flash, interrupt space and the like.
+ *	7. The device that stands for the CPU (cpu.c) reaches each live BAR, and
+ *	   does so through the host bridge.
  *	The worst part of a mapping is its path: host memory, host bridge, bus.
  *
  * What a verdict does not prove
@@ -192,6 +194,17 @@ static int path_judge_bridge(struct path_judge *j, struct path_range *bar)
 	return ret;
 }
 
+/* Loads and stores of the CPU come down from the host bridge. */
+static int path_judge_cpu(struct path_judge *j, struct path_range *bar)
+{
+	/* Whether it decodes does not depend on who asks. */
+	const struct path_route *route = path_route_find(bar, bar->owner);
+
+	if (!route->live)
+		return path_refuse(j, P2PBUF_REASON_DEAD_BAR, route->deaf, 0);
+	return path_accept(j, P2PBUF_PATH_BRIDGE);
+}
+
 /* Rules 2, 4 and 5; @bus says that the address is one a switch understands. */
 static int path_judge_bar(struct path_judge *j, struct path_range *bar,
 			  bool bus)
@@ -202,6 +215,8 @@ static int path_judge_bar(struct path_judge *j, struct path_range *bar,
 	ret = path_note_bar(j, bar);
 	if (ret)
 		return ret;
+	if (j->dev == p2pbuf_cpu_device())
+		return path_judge_cpu(j, bar);
 	if (!j->importer)
 		return path_refuse(j, P2PBUF_REASON_OPAQUE, NULL, 0);
 
