@@ -17,6 +17,9 @@
  * callback is near as well, as long as it maps inside a pin of its own. It
  * need not be told of moves, for there are none, and an unplug waits for it.
  *
+ * An importer that copies with the CPU attaches the core's device for that. It
+ * is near where the region has pages: those are what it copies.
+ *
  * An importer's invalidate callback can run inside its own map call, when the
  * mapping makes the object move; dma-buf says importers must cope.
  */
@@ -34,6 +37,7 @@
 
 #include "exporter.h"
 #include "p2pbuf_compat_sgt.h"
+#include "p2pbuf_core.h"
 
 /*
  * Importers sync around their I/O where it is needed. Any number of them may
@@ -43,6 +47,11 @@
 	(DMA_ATTR_SKIP_CPU_SYNC | DMA_ATTR_DEBUGGING_IGNORE_CACHELINES)
 
 static const struct p2pbuf_move_ctx p2pbuf_map_ctx = { .interruptible = true };
+
+static bool p2pbuf_attachment_is_cpu(const struct dma_buf_attachment *attach)
+{
+	return attach->dev == p2pbuf_cpu_device();
+}
 
 static bool p2pbuf_attachment_is_near(struct p2pbuf_object *obj,
 				      struct dma_buf_attachment *attach)
@@ -57,8 +66,12 @@ static bool p2pbuf_attachment_is_near(struct p2pbuf_object *obj,
 	if (!drm_dev_enter(&region->drm, &idx))
 		return false;
 
-	/* Also fills the cache that dma_buf_phys_vec_to_sgt() looks into. */
-	near = pci_p2pdma_distance(region->pdev, attach->dev, false) >= 0;
+	/* The latter also fills the cache of dma_buf_phys_vec_to_sgt(). */
+	if (p2pbuf_attachment_is_cpu(attach))
+		near = p2pbuf_region_is_paged(region);
+	else
+		near = pci_p2pdma_distance(region->pdev, attach->dev,
+					   false) >= 0;
 	drm_dev_exit(idx);
 	return near;
 }
@@ -250,6 +263,40 @@ static bool p2pbuf_range_is_addressable(struct device *dev,
 	       p2pbuf_dma_limit(dev);
 }
 
+/* For the CPU: physical addresses, and nothing that would be mapped. */
+static struct sg_table *p2pbuf_dmabuf_map_cpu(struct p2pbuf_object *obj)
+{
+	u64 left = obj->tbo.base.size, addr = p2pbuf_object_phys(obj);
+	struct scatterlist *sg;
+	struct sg_table *sgt;
+	int i;
+
+	sgt = kzalloc_obj(*sgt);
+	if (!sgt)
+		return ERR_PTR(-ENOMEM);
+	if (sg_alloc_table(sgt, DIV_ROUND_UP_ULL(left, SZ_1G), GFP_KERNEL)) {
+		kfree(sgt);
+		return ERR_PTR(-ENOMEM);
+	}
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = min_t(u64, left, SZ_1G);
+		addr += sg_dma_len(sg);
+		left -= sg_dma_len(sg);
+	}
+	/* As tables of BAR memory are, see p2pbuf_compat_sgt_is_mmio(). */
+	sgt->orig_nents = 0;
+	obj->vram_mappings++;
+	return sgt;
+}
+
+static void p2pbuf_dmabuf_unmap_cpu(struct sg_table *sgt)
+{
+	sgt->orig_nents = sgt->nents;
+	sg_free_table(sgt);
+	kfree(sgt);
+}
+
 /*
  * -ERANGE when the device can reach the BAR but has too few address bits.
  * Inside drm_dev_enter(): the provider goes with the driver.
@@ -269,6 +316,8 @@ p2pbuf_dmabuf_map_vram(struct p2pbuf_object *obj,
 	};
 	struct sg_table *sgt;
 
+	if (p2pbuf_attachment_is_cpu(attach))
+		return p2pbuf_dmabuf_map_cpu(obj);
 	if (!p2pbuf_range_is_addressable(attach->dev, &range))
 		return ERR_PTR(-ERANGE);
 
@@ -369,7 +418,10 @@ static void p2pbuf_dmabuf_unmap(struct dma_buf_attachment *attach,
 		return;
 	}
 
-	p2pbuf_compat_sgt_free(attach, sgt, dir);
+	if (p2pbuf_attachment_is_cpu(attach))
+		p2pbuf_dmabuf_unmap_cpu(sgt);
+	else
+		p2pbuf_compat_sgt_free(attach, sgt, dir);
 	WRITE_ONCE(obj->vram_mappings, obj->vram_mappings - 1);
 	wake_up_all(&p2pbuf_object_region(obj)->settled);
 }
