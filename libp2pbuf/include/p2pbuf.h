@@ -36,6 +36,7 @@ struct io_uring_sqe;
 struct p2pbuf_exporter;
 struct p2pbuf_buffer;
 struct p2pbuf_binding;
+struct p2pbuf_rdma;
 
 /* ---- errors ---- */
 
@@ -378,6 +379,125 @@ void p2pbuf_explain(struct p2pbuf_binding *binding, int res,
 int64_t p2pbuf_read_file(struct p2pbuf_buffer *buf, uint64_t buf_off,
 			 uint64_t len, int fd, uint64_t file_off,
 			 uint32_t flags, struct p2pbuf_error *error);
+
+/* ---- RDMA ---- */
+
+/*
+ * A connection to another machine, or what listens for one. Buffers have ids
+ * in it, 1 to 64 on each side; the peer names ours, we name the peer's.
+ */
+
+/*
+ * @size: sizeof(struct p2pbuf_rdma_opts)
+ * @timeout_ms: to wait for the peer; 0: p2pbuf_rdma_accept() does not wait,
+ *	p2pbuf_rdma_connect() waits for 10000
+ * @recall_ms: the peer has to give a buffer back; 0 is 500, 60000 at most
+ * @wait_ms: a request may wait for a buffer; 0 is 10000
+ */
+struct p2pbuf_rdma_opts {
+	size_t size;
+	uint32_t timeout_ms;
+	uint32_t recall_ms;
+	uint32_t wait_ms;
+};
+
+/* @port 0: any. */
+int p2pbuf_rdma_listen(const char *host, uint16_t port,
+		       struct p2pbuf_rdma **listener,
+		       struct p2pbuf_error *error);
+int p2pbuf_rdma_port(struct p2pbuf_rdma *listener);
+int p2pbuf_rdma_accept(struct p2pbuf_rdma *listener,
+		       const struct p2pbuf_rdma_opts *opts,
+		       struct p2pbuf_rdma **connection,
+		       struct p2pbuf_error *error);
+int p2pbuf_rdma_connect(const char *host, uint16_t port,
+			const struct p2pbuf_rdma_opts *opts,
+			struct p2pbuf_rdma **connection,
+			struct p2pbuf_error *error);
+/* The file that SQEs go to, for io_uring_register_files(); not the caller's. */
+int p2pbuf_rdma_fd(struct p2pbuf_rdma *rdma);
+void p2pbuf_rdma_close(struct p2pbuf_rdma *rdma);
+
+/*
+ * @size: sizeof(struct p2pbuf_rdma_attach_opts)
+ * @flags: P2PBUF_ALLOW_SYSTEM or 0
+ * @id: what it will be called; 0: the lowest that is free
+ * @offset: first byte of the buffer that is meant
+ * @length: bytes; 0 is up to the buffer's end
+ */
+struct p2pbuf_rdma_attach_opts {
+	size_t size;
+	uint32_t flags;
+	uint32_t id;
+	uint64_t offset;
+	uint64_t length;
+};
+
+/* Returns the id. */
+int p2pbuf_rdma_attach(struct p2pbuf_rdma *rdma, struct p2pbuf_buffer *buf,
+		       const struct p2pbuf_rdma_attach_opts *opts,
+		       struct p2pbuf_error *error);
+int p2pbuf_rdma_detach(struct p2pbuf_rdma *rdma, uint32_t id);
+/* @rights: P2PBUF_READ | P2PBUF_WRITE, what the peer may do with it. */
+int p2pbuf_rdma_grant(struct p2pbuf_rdma *rdma, uint32_t id, uint32_t rights);
+int p2pbuf_rdma_recall(struct p2pbuf_rdma *rdma, uint32_t id);
+/* Until the peer has granted its buffer @id. */
+int p2pbuf_rdma_wait(struct p2pbuf_rdma *rdma, uint32_t id, uint32_t timeout_ms,
+		     uint64_t *length, uint32_t *rights);
+
+/*
+ * @size: sizeof(struct p2pbuf_rdma_stats)
+ * @error: why the connection has ended, a positive errno; 0: it has not
+ * @pad: zero
+ * @reads, @writes: requests that ended well
+ * @bytes: of them
+ * @errors: requests that failed
+ * @parked: requests that had to wait for a buffer
+ * @recalls: leases that were recalled, on either side
+ * @device: the RDMA device
+ */
+struct p2pbuf_rdma_stats {
+	size_t size;
+	int error;
+	uint32_t pad;
+	uint64_t reads;
+	uint64_t writes;
+	uint64_t bytes;
+	uint64_t errors;
+	uint64_t parked;
+	uint64_t recalls;
+	char device[64];
+};
+
+int p2pbuf_rdma_stats(struct p2pbuf_rdma *rdma,
+		      struct p2pbuf_rdma_stats *stats);
+
+/* From @local_offset of our buffer, from @remote_offset of the peer's. */
+struct p2pbuf_rdma_range {
+	uint32_t local_id;
+	uint32_t remote_id;
+	uint64_t local_offset;
+	uint64_t remote_offset;
+	uint64_t length;
+};
+
+/*
+ * Fill @sqe, of a ring with IORING_SETUP_SQE128, or return -errno and leave it
+ * untouched. The CQE's res is the length, 0 of a flush, the immediate data (31
+ * bits) of a receive, or -errno.
+ */
+int p2pbuf_rdma_prep_read(struct io_uring_sqe *sqe, struct p2pbuf_rdma *rdma,
+			  const struct p2pbuf_rdma_range *range,
+			  uint32_t flags);
+int p2pbuf_rdma_prep_write(struct io_uring_sqe *sqe, struct p2pbuf_rdma *rdma,
+			   const struct p2pbuf_rdma_range *range);
+int p2pbuf_rdma_prep_write_imm(struct io_uring_sqe *sqe,
+			       struct p2pbuf_rdma *rdma,
+			       const struct p2pbuf_rdma_range *range,
+			       uint32_t imm);
+int p2pbuf_rdma_prep_flush(struct io_uring_sqe *sqe, struct p2pbuf_rdma *rdma,
+			   uint32_t remote_id, uint64_t remote_offset);
+int p2pbuf_rdma_prep_recv(struct io_uring_sqe *sqe, struct p2pbuf_rdma *rdma);
 
 /* ---- words for paths ---- */
 
