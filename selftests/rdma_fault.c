@@ -1,0 +1,888 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Peers that are killed, silent or hostile: they end their own connection and
+ * nothing else.
+ *
+ * The hostile peer is this program again, called as `rdma_fault hostile`. It
+ * speaks to the node by plain verbs, from user space, and says what it likes.
+ * Verbs take the provider's library, so it runs in the build root
+ * (/ci/toolbox). An honest connection is up all the time and must not notice.
+ *
+ * P2PBUF_RDMA_FUZZ=n in the environment: connections with messages made by
+ * chance (default 5, seed P2PBUF_SEED).
+ */
+#include <liburing.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <rdma/rdma_cma.h>
+#include <rdma/rdma_verbs.h>
+
+#include "p2pbuf_test_rig.h"
+#include "p2pbuf_test_mock.h"
+#include "p2pbuf_test_rdma.h"
+
+#define BUFFER		65536ull
+#define COPY		"/tmp/rdma_fault"
+
+/* ---- what goes over the wire, see Documentation/rdma.rst -------------------- */
+
+#define MAGIC		0x62703270u
+
+enum { CREDIT = 1, GRANT, RECALL, RECALL_ACK, WITHDRAW };
+
+struct hello {
+	__le32 magic;
+	__le16 version;
+	__le16 size;
+	__le64 reserved;
+};
+
+struct message {
+	__le32 magic;
+	__le16 version;
+	__le16 type;
+	__le32 seq;
+	__le32 ack;
+	__le32 imm_ack;
+	__le32 id;
+	__le64 epoch;
+	__le64 length;
+	__le32 segment;
+	__u8 count;
+	__u8 shift;
+	__u8 rights;
+	__u8 flags;
+	__le32 keys[4];
+} __attribute__((packed));
+
+/**
+ * struct lie - a message that may not be said
+ * @what: why not
+ * @m: what is different from a message that may
+ * @base: which that is
+ * @before: a valid GRANT goes before it
+ * @bytes: its length when that is wrong, else 0
+ * @error: how the connection ends, EPROTO when 0
+ */
+struct lie {
+	const char *what;
+	void (*change)(struct message *m);
+	int base;
+	bool before;
+	__u32 bytes;
+	int error;
+};
+
+#define LIE(_name, _what) static void _name(struct message *m) { _what; }
+
+LIE(nothing, (void)m)
+LIE(magic, m->magic ^= 1)
+LIE(version, m->version = 2)
+LIE(type_0, m->type = 0)
+LIE(type_6, m->type = 6)
+LIE(type_max, m->type = 0xffff)
+LIE(seq_back, m->seq--)
+LIE(seq_gap, m->seq++)
+LIE(ack_ahead, m->ack = 1000)
+LIE(ack_back, m->ack = ~0u)
+LIE(imm_ahead, m->imm_ack = 1)
+LIE(id_0, m->id = 0)
+LIE(id_65, m->id = 65)
+LIE(id_max, m->id = ~0u)
+LIE(epoch_0, m->epoch = 0)
+LIE(epoch_other, m->epoch++)
+LIE(length_0, m->length = 0)
+LIE(length_odd, m->length = 4097)
+LIE(length_huge, m->length = 1ull << 41)
+LIE(length_max, m->length = ~0ull)
+LIE(segment_1, m->segment = 1)
+LIE(count_0, m->count = 0)
+LIE(count_5, m->count = 5)
+LIE(count_2, m->count = 2)
+LIE(shift_11, m->shift = 11)
+LIE(shift_31, m->shift = 31)
+LIE(shift_255, m->shift = 255)
+LIE(rights_0, m->rights = 0)
+LIE(rights_4, m->rights = 4)
+LIE(flags_1, m->flags = 1)
+LIE(flags_2, m->flags = 2)
+LIE(keys_more, m->keys[1] = 7)
+
+static const struct lie lies[] = {
+	{ .what = "wrong magic", .change = magic, .base = GRANT },
+	{ .what = "version 2", .change = version, .base = GRANT },
+	{ .what = "type 0", .change = type_0, .base = GRANT },
+	{ .what = "type 6", .change = type_6, .base = CREDIT },
+	{ .what = "type 65535", .change = type_max, .base = CREDIT },
+	{ .what = "a number twice", .change = seq_back, .base = GRANT },
+	{ .what = "a number left out", .change = seq_gap, .base = GRANT },
+	{ .what = "acknowledges what was not sent",
+	  .change = ack_ahead, .base = GRANT },
+	{ .what = "acknowledges backwards", .change = ack_back, .base = GRANT },
+	{ .what = "takes immediate data that was not sent",
+	  .change = imm_ahead, .base = GRANT },
+	{ .what = "grants id 0", .change = id_0, .base = GRANT },
+	{ .what = "grants id 65", .change = id_65, .base = GRANT },
+	{ .what = "grants id 2^32-1", .change = id_max, .base = GRANT },
+	{ .what = "grants epoch 0", .change = epoch_0, .base = GRANT },
+	{ .what = "grants nothing", .change = length_0, .base = GRANT },
+	{ .what = "grants half a page", .change = length_odd, .base = GRANT },
+	{ .what = "grants 2 TiB", .change = length_huge, .base = GRANT },
+	{ .what = "grants 2^64-1 bytes", .change = length_max, .base = GRANT },
+	{ .what = "begins with key 1", .change = segment_1, .base = GRANT },
+	{ .what = "grants without a key", .change = count_0, .base = GRANT },
+	{ .what = "5 keys in a message", .change = count_5, .base = GRANT },
+	{ .what = "more keys than it takes", .change = count_2, .base = GRANT },
+	{ .what = "keys for 2 KiB", .change = shift_11, .base = GRANT },
+	{ .what = "keys for 2 GiB", .change = shift_31, .base = GRANT },
+	{ .what = "keys for 2^255 bytes", .change = shift_255, .base = GRANT },
+	{ .what = "grants no right", .change = rights_0, .base = GRANT },
+	{ .what = "grants an unknown right",
+	  .change = rights_4, .base = GRANT },
+	{ .what = "a flag on a grant", .change = flags_1, .base = GRANT },
+	{ .what = "a key behind the last", .change = keys_more, .base = GRANT },
+	{ .what = "grants what is granted",
+	  .change = epoch_other, .base = GRANT, .before = true },
+	{ .what = "recalls what was not granted",
+	  .change = nothing, .base = RECALL },
+	{ .what = "recalls another epoch",
+	  .change = epoch_other, .base = RECALL, .before = true },
+	{ .what = "an unknown flag on a recall",
+	  .change = flags_2, .base = RECALL, .before = true },
+	{ .what = "recalls with a length",
+	  .change = length_odd, .base = RECALL, .before = true },
+	{ .what = "withdraws what is granted",
+	  .change = nothing, .base = WITHDRAW, .before = true },
+	{ .what = "gives back unasked", .change = nothing, .base = RECALL_ACK },
+	{ .what = "gives back another epoch",
+	  .change = epoch_other, .base = RECALL_ACK },
+	{ .what = "gives back id 2^32-1",
+	  .change = id_max, .base = RECALL_ACK },
+	{ .what = "a credit with an id", .change = id_65, .base = CREDIT },
+	{ .what = "half a message",
+	  .change = nothing, .base = CREDIT, .bytes = 32 },
+	{ .what = "no bytes at all",
+	  .change = nothing, .base = CREDIT, .bytes = 0xffff },
+	{ .what = "a message too long",
+	  .change = nothing, .base = CREDIT, .bytes = 80, .error = EIO },
+};
+
+#define LIES		(sizeof(lies) / sizeof(lies[0]))
+
+/* ---- the hostile peer ------------------------------------------------------- */
+
+#define RECEIVES	48
+
+/**
+ * struct peer - its end of a connection
+ * @id: of librdmacm
+ * @connected: it is
+ * @mr: of the memory below
+ * @rx: what was received
+ * @tx: what is sent
+ * @received: messages
+ * @seq: of the last message sent
+ * @grant: the first GRANT that came
+ */
+struct peer {
+	struct rdma_cm_id *id;
+	bool connected;
+	struct ibv_mr *mr;
+	struct {
+		char rx[RECEIVES][128];
+		char tx[4096];
+	} *memory;
+	int received;
+	__u32 seq;
+	struct message grant;
+};
+
+static int peer_connect(struct peer *p, const char *port,
+			const struct hello *hello)
+{
+	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *res;
+	struct ibv_qp_init_attr attr = {
+		.cap = { 64, RECEIVES, 1, 1, 0 },
+		.sq_sig_all = 1,
+	};
+	struct rdma_conn_param param = {
+		.private_data = hello,
+		.private_data_len = sizeof(*hello),
+		.responder_resources = 4,
+		.initiator_depth = 4,
+		.retry_count = 7,
+		.rnr_retry_count = 7,
+	};
+	int i;
+
+	memset(p, 0, sizeof(*p));
+	if (rdma_getaddrinfo(PTD_ADDRESS, port, &hints, &res))
+		return -errno;
+	if (rdma_create_ep(&p->id, res, NULL, &attr))
+		return -errno;
+	rdma_freeaddrinfo(res);
+	if (!p->id)
+		return -EINVAL;
+	p->memory = ptn_memory(sizeof(*p->memory));
+	p->mr = rdma_reg_msgs(p->id, p->memory, sizeof(*p->memory));
+	if (!p->mr)
+		return -errno;
+	for (i = 0; i < RECEIVES; i++)
+		if (rdma_post_recv(p->id, NULL, p->memory->rx[i], 128, p->mr))
+			return -errno;
+	if (rdma_connect(p->id, &param))
+		return -errno;
+	p->connected = true;
+	return 0;
+}
+
+static void peer_close(struct peer *p)
+{
+	struct ibv_mr *mr = p->mr;
+
+	/* One that was refused would wait for ever to be told of its end. */
+	if (p->connected)
+		rdma_disconnect(p->id);
+	if (mr)
+		rdma_dereg_mr(mr);
+	if (p->id)
+		rdma_destroy_ep(p->id);
+	if (p->memory)
+		munmap(p->memory, sizeof(*p->memory));
+}
+
+/* The next message; a completion that failed is the end. */
+static int peer_receive(struct peer *p, struct message *m)
+{
+	struct ibv_wc wc;
+
+	if (!p->id || rdma_get_recv_comp(p->id, &wc) <= 0 || wc.status)
+		return -ECONNRESET;
+	memcpy(m, p->memory->rx[p->received++ % RECEIVES], sizeof(*m));
+	return 0;
+}
+
+/*
+ * 0 when it has arrived. A connection that is dead does not answer, and to
+ * find that out by itself takes the transport too long.
+ */
+static int peer_post(struct peer *p, struct ibv_send_wr *wr)
+{
+	struct ibv_send_wr *bad;
+	struct ibv_wc wc;
+	int tries, n;
+
+	if (!p->id || ibv_post_send(p->id->qp, wr, &bad))
+		return -EIO;
+	for (tries = 0; tries < 300 * ptk_slow(); tries++) {
+		n = ibv_poll_cq(p->id->send_cq, 1, &wc);
+		if (n)
+			return n < 0 || wc.status ? -ECONNRESET : 0;
+		usleep(1000);
+	}
+	return -ETIMEDOUT;
+}
+
+static int peer_send(struct peer *p, const struct message *m, __u32 bytes)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)p->memory->tx,
+		.length = bytes == 0xffff ? 0 : bytes ? bytes : sizeof(*m),
+		.lkey = p->mr->lkey,
+	};
+	struct ibv_send_wr wr = {
+		.sg_list = &sge, .num_sge = 1, .opcode = IBV_WR_SEND,
+		.send_flags = IBV_SEND_SIGNALED,
+	};
+
+	memset(p->memory->tx, 0, sizeof(p->memory->tx));
+	memcpy(p->memory->tx, m, sizeof(*m));
+	return peer_post(p, &wr);
+}
+
+/* A message that may be said, with the next number. */
+static struct message peer_message(struct peer *p, int type)
+{
+	struct message m = {
+		.magic = MAGIC, .version = 1, .type = type, .seq = ++p->seq,
+		.ack = p->received,
+	};
+
+	if (type == CREDIT)
+		return m;
+	m.id = 1;
+	m.epoch = type == RECALL_ACK ? p->grant.epoch : 5;
+	if (type != GRANT)
+		return m;
+	m.length = 4096;
+	m.count = 1;
+	m.shift = 21;
+	m.rights = 3;
+	m.keys[0] = 0x12345678;
+	return m;
+}
+
+static void peer_tell(struct peer *p, const struct lie *lie)
+{
+	struct message m;
+
+	if (lie->before) {
+		m = peer_message(p, GRANT);
+		if (peer_send(p, &m, 0))
+			return;
+	}
+	m = peer_message(p, lie->base);
+	lie->change(&m);
+	peer_send(p, &m, lie->bytes);
+}
+
+/* Any bytes, in a message that is right but for them. */
+static void peer_fuzz(struct peer *p, unsigned int *seed)
+{
+	int messages, n, byte;
+	struct message m;
+
+	for (messages = 0; messages < 12; messages++) {
+		m = peer_message(p, 1 + rand_r(seed) % 5);
+		for (n = rand_r(seed) % 3; n; n--) {
+			byte = rand_r(seed) % sizeof(m);
+			((__u8 *)&m)[byte] = rand_r(seed) % 4 ?
+					     rand_r(seed) % 8 : rand_r(seed);
+		}
+		if (peer_send(p, &m, 0))
+			return;
+	}
+	/* Still there? Then this is too much. */
+	m.magic = 0;
+	peer_send(p, &m, 0);
+}
+
+/* Numbers in order, but nobody's window is minded. */
+static void peer_flood(struct peer *p)
+{
+	struct message m;
+	int i;
+
+	for (i = 0; i < 2000; i++) {
+		m = peer_message(p, CREDIT);
+		m.ack = 0;
+		if (peer_send(p, &m, 0))
+			return;
+	}
+}
+
+/* Not what was granted, or not where. */
+static void peer_write(struct peer *p, __u64 address, __u32 key, __u32 bytes)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)p->memory->tx,
+		.length = bytes,
+		.lkey = p->mr->lkey,
+	};
+	struct ibv_send_wr wr = {
+		.sg_list = &sge, .num_sge = 1, .opcode = IBV_WR_RDMA_WRITE,
+		.send_flags = IBV_SEND_SIGNALED,
+		.wr.rdma = { .remote_addr = address, .rkey = key },
+	};
+
+	memset(p->memory->tx, 0xee, sizeof(p->memory->tx));
+	peer_post(p, &wr);
+}
+
+/* The parent has seen what it wanted to see. */
+static bool peer_wait(void)
+{
+	char byte;
+
+	return read(0, &byte, 1) == 1;
+}
+
+/**
+ * struct part - what the hostile peer is to do on one connection
+ * @kind: l: lie @number; f: fuzz; o: flood; s: be silent; w: write where
+ *	number @number says
+ * @number: see there
+ */
+struct part {
+	char kind;
+	unsigned int number;
+};
+
+static void peer_play(struct peer *p, struct part part)
+{
+	const __u64 first = 1ull << 40;
+	__u32 key;
+
+	if (peer_receive(p, &p->grant))
+		return;
+	key = p->grant.keys[0];
+	switch (part.kind) {
+	case 'l':
+		peer_tell(p, &lies[part.number]);
+		break;
+	case 'f':
+		peer_fuzz(p, &part.number);
+		break;
+	case 'o':
+		peer_flood(p);
+		break;
+	case 'w':
+		if (part.number == 0)		/* behind the end */
+			peer_write(p, first + BUFFER - 8, key, 16);
+		else if (part.number == 1)	/* another id */
+			peer_write(p, 2 * first, key, 16);
+		else if (part.number == 2)	/* a forged key */
+			peer_write(p, first, key + 0x100, 16);
+		else if (part.number == 3)	/* an older key */
+			peer_write(p, first, key - 1, 16);
+		else if (part.number == 4)	/* an address */
+			peer_write(p, 0xffff888000000000ull, key, 16);
+		else				/* what is right but for the right */
+			peer_write(p, first, key, 16);
+		break;
+	case 's':
+		peer_wait();
+		/* The lease was taken away meanwhile. */
+		peer_write(p, first, key, 4096);
+		break;
+	}
+}
+
+/* rdma_fault hostile PORT PART...: one connection for each part. */
+static int hostile(int argc, char **argv)
+{
+	struct hello hello = { MAGIC, 1, sizeof(struct message), 0 };
+	struct peer p;
+	int i, ret;
+
+	for (i = 3; i < argc; i++) {
+		struct part part = { argv[i][0], strtoul(argv[i] + 1, NULL, 0) };
+
+		hello.version = part.kind == 'v' ? 2 : 1;
+		hello.size = part.kind == 'z' ? 65 : sizeof(struct message);
+		ret = peer_connect(&p, argv[2], &hello);
+		if (part.kind == 'v' || part.kind == 'z') {
+			peer_close(&p);
+			if (!ret)
+				return 3;
+			continue;
+		}
+		if (ret) {
+			fprintf(stderr, "# %s: cannot connect: %d\n", argv[i],
+				ret);
+			return 2;
+		}
+		peer_play(&p, part);
+		if (!peer_wait())
+			return 4;
+		peer_close(&p);
+	}
+	return 0;
+}
+
+/* ---- this side ------------------------------------------------------------- */
+
+FIXTURE(fault) {
+	struct ptd_pair honest;
+	struct ptn_buffer buffer;
+	int mock;
+	int wanted;	/* what the hostile are granted */
+	int pipe;
+	pid_t pid;
+};
+
+#define FAULT_DATA FIXTURE_DATA(fault)
+
+FIXTURE_SETUP(fault)
+{
+	int ret = ptd_open();
+
+	self->honest = (struct ptd_pair){};
+	self->pid = 0;
+	if (ret == -ENOENT)
+		SKIP(return, "no " PTD_NODE);
+	ASSERT_LE(0, ret);
+	close(ret);
+	self->mock = ptm_open();
+	if (self->mock < 0)
+		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
+	ret = ptn_buffer_alloc(&self->buffer, PTN_UDMABUF, BUFFER);
+	if (ret == -ENOENT)
+		SKIP(return, "no udmabuf");
+	ASSERT_EQ(0, ret);
+	self->wanted = ptm_create(self->mock, BUFFER, P2PBUF_MOCK_PAGES, 0);
+	ASSERT_LE(0, self->wanted);
+	ASSERT_EQ(0, ptd_pair_open(&self->honest));
+	ASSERT_EQ(1, ptd_import(self->honest.a.fd, self->buffer.dmabuf, 0));
+	ASSERT_EQ(1, ptd_import(self->honest.b.fd, self->buffer.dmabuf, 0));
+	ASSERT_EQ(0, ptd_grant(self->honest.b.fd, 1, PTD_BOTH));
+}
+
+FIXTURE_TEARDOWN(fault)
+{
+	if (self->pid > 0) {
+		kill(self->pid, SIGKILL);
+		waitpid(self->pid, NULL, 0);
+	}
+	ptd_pair_close(&self->honest);
+	ptn_buffer_free(&self->buffer);
+	close(self->wanted);
+	close(self->mock);
+}
+
+static bool honest_works(FAULT_DATA *self)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = 4096,
+		.remote_offset = 8192,
+	};
+	__u8 *map = self->buffer.map;
+
+	ptd_fill(map, 4096, 1);
+	memset(map + 4096, PTD_POISON, 3 * 4096);
+	return ptd_io(&self->honest.a.ring, self->honest.a.fd,
+		      P2PBUF_RDMA_URING_WRITE, &cmd) == 4096 &&
+	       ptd_check(map + 8192, 4096, 1) == 4096 &&
+	       ptd_check_poison(map + 4096, 4096) == 4096 &&
+	       ptd_check_poison(map + 12288, 4096) == 4096;
+}
+
+/* @parts: separated by blanks. */
+static bool hostile_start(FAULT_DATA *self, const char *parts)
+{
+	char command[4096];
+	int pipes[2];
+
+	if (pipe(pipes))
+		return false;
+	self->pipe = pipes[1];
+	snprintf(command, sizeof(command),
+		 "exec /ci/toolbox " COPY " hostile %d %s",
+		 self->honest.port, parts);
+	self->pid = fork();
+	if (!self->pid) {
+		dup2(pipes[0], 0);
+		close(pipes[1]);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	close(pipes[0]);
+	return self->pid > 0;
+}
+
+/* It has done all its parts and found nothing wrong with them. */
+static bool hostile_ended(FAULT_DATA *self)
+{
+	int status = -1;
+
+	close(self->pipe);
+	waitpid(self->pid, &status, 0);
+	self->pid = 0;
+	if (status)
+		fprintf(stderr, "# the hostile peer ended with %x\n", status);
+	return !status;
+}
+
+/* Its next connection, with a buffer granted to it. */
+static int hostile_accept(FAULT_DATA *self, __u32 rights)
+{
+	struct p2pbuf_rdma_limits limits = { .recall_ms = 300 };
+	int fd = ptd_open(), ret;
+
+	ret = ptd_accept(fd, self->honest.listener, limits);
+	if (!ret) {
+		ret = ptd_import(fd, self->wanted, 1);
+		ret = ret == 1 ? ptd_grant(fd, 1, rights) : ret;
+	}
+	/* It may have ended before that. */
+	if (ret && ret != -ENOTCONN) {
+		fprintf(stderr, "# accept and grant: %d\n", ret);
+		close(fd);
+		return ret;
+	}
+	return fd;
+}
+
+/* How it ended, a positive errno; 0 when it did not. */
+static int hostile_outcome(int fd)
+{
+	struct p2pbuf_rdma_info info;
+	int tries;
+
+	for (tries = 0; tries < 6000; tries++) {
+		if (ptd_info(fd, &info))
+			return 0;
+		if (info.state == P2PBUF_RDMA_DEAD)
+			return info.error;
+		usleep(5000);
+	}
+	return 0;
+}
+
+static bool nobody_wrote(FAULT_DATA *self)
+{
+	struct p2pbuf_mock_buffer_info info;
+	static __u8 bytes[BUFFER];
+
+	/* The place they could reach is left now, and looked at. */
+	if (ptm_data(self->mock, self->wanted, false, 0, bytes, BUFFER) ||
+	    ptd_check_poison(bytes, BUFFER) != BUFFER ||
+	    ptm_move(self->mock, self->wanted, P2PBUF_MOCK_PAGES, 0))
+		return false;
+	info = ptm_info(self->mock, self->wanted);
+	return !info.late_words && !info.moved_active && !info.stale;
+}
+
+static bool poison(FAULT_DATA *self)
+{
+	static __u8 bytes[BUFFER];
+
+	memset(bytes, PTD_POISON, BUFFER);
+	return !ptm_data(self->mock, self->wanted, true, 0, bytes, BUFFER);
+}
+
+/* One connection of the hostile, from ACCEPT to close. Returns its outcome. */
+static int hostile_connection(FAULT_DATA *self, __u32 rights)
+{
+	int fd = hostile_accept(self, rights), error;
+
+	if (fd < 0)
+		return 0;
+	error = hostile_outcome(fd);
+	if (write(self->pipe, "", 1) != 1)
+		error = 0;
+	close(fd);
+	return error;
+}
+
+TEST_F_TIMEOUT(fault, lies, 240)
+{
+	char parts[LIES * 8] = "";
+	size_t i;
+	int error;
+
+	ASSERT_TRUE(poison(self));
+	for (i = 0; i < LIES; i++)
+		sprintf(parts + strlen(parts), "l%zu ", i);
+	ASSERT_TRUE(hostile_start(self, parts));
+	for (i = 0; i < LIES; i++) {
+		error = hostile_connection(self, P2PBUF_RDMA_RIGHT_READ);
+		EXPECT_EQ(lies[i].error ? lies[i].error : EPROTO, error)
+			TH_LOG("%s", lies[i].what);
+		if (i % 10 == 0)
+			ASSERT_TRUE(honest_works(self));
+	}
+	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(honest_works(self));
+	ASSERT_TRUE(nobody_wrote(self));
+}
+
+TEST_F_TIMEOUT(fault, fuzz, 240)
+{
+	const char *n = getenv("P2PBUF_RDMA_FUZZ"), *s = getenv("P2PBUF_SEED");
+	unsigned int i, count = n && atoi(n) > 0 ? atoi(n) : 5;
+	unsigned int seed = s && atoi(s) > 0 ? atoi(s) : 1;
+	char parts[2048] = "";
+
+	if (count > 100)
+		count = 100;
+	ASSERT_TRUE(poison(self));
+	for (i = 0; i < count; i++)
+		sprintf(parts + strlen(parts), "f%u ", seed * 1000 + i);
+	ASSERT_TRUE(hostile_start(self, parts));
+	for (i = 0; i < count; i++) {
+		ASSERT_NE(0, hostile_connection(self, P2PBUF_RDMA_RIGHT_READ))
+			TH_LOG("seed %u", seed * 1000 + i);
+	}
+	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(honest_works(self));
+	ASSERT_TRUE(nobody_wrote(self));
+}
+
+TEST_F_TIMEOUT(fault, flood, 120)
+{
+	ASSERT_TRUE(hostile_start(self, "o"));
+	ASSERT_EQ(EPROTO, hostile_connection(self, P2PBUF_RDMA_RIGHT_READ));
+	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(honest_works(self));
+}
+
+/* The NIC refuses; whatever else it says of that, the connection is over. */
+TEST_F_TIMEOUT(fault, writes_elsewhere, 120)
+{
+	int i;
+
+	ASSERT_TRUE(poison(self));
+	ASSERT_TRUE(hostile_start(self, "w0 w1 w2 w3 w4 w5"));
+	for (i = 0; i < 5; i++) {
+		EXPECT_NE(0, hostile_connection(self, PTD_BOTH))
+			TH_LOG("%d", i);
+	}
+	/* The right key and address, but only the right to read. */
+	EXPECT_NE(0, hostile_connection(self, P2PBUF_RDMA_RIGHT_READ));
+	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(honest_works(self));
+	ASSERT_TRUE(nobody_wrote(self));
+}
+
+/* It speaks another version of the protocol, or thinks so. */
+TEST_F_TIMEOUT(fault, wrong_hello, 120)
+{
+	ASSERT_TRUE(hostile_start(self, "v z"));
+	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(honest_works(self));
+}
+
+/* It never gives a lease back: the move takes it away, and its connection. */
+TEST_F_TIMEOUT(fault, silent, 120)
+{
+	struct p2pbuf_rdma_info info;
+	int fd;
+
+	ASSERT_TRUE(poison(self));
+	ASSERT_TRUE(hostile_start(self, "s"));
+	fd = hostile_accept(self, PTD_BOTH);
+	ASSERT_LE(0, fd);
+	/* Until it has the lease it has nothing to be silent about. */
+	do {
+		usleep(10000);
+		ASSERT_EQ(0, ptd_info(fd, &info));
+	} while (!info.grants_sent);
+	ASSERT_EQ(0, ptm_move(self->mock, self->wanted, P2PBUF_MOCK_PAGES, 0));
+	ASSERT_EQ(0, ptd_info(fd, &info));
+	EXPECT_EQ(P2PBUF_RDMA_DEAD, info.state);
+	EXPECT_EQ(ETIMEDOUT, info.error);
+	EXPECT_EQ(1, info.recalls_sent);
+	EXPECT_EQ(1, info.revocations);
+	ASSERT_EQ(2, write(self->pipe, "gg", 2));
+	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(nobody_wrote(self));
+	ASSERT_TRUE(honest_works(self));
+	close(fd);
+}
+
+/* ---- peers that die ---------------------------------------------------------- */
+
+/* Another process: connects, grants its buffer, writes until it is killed. */
+static void victim(int port)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = BUFFER,
+	};
+	struct p2pbuf_rdma_limits limits = {};
+	struct ptn_buffer buffer;
+	struct io_uring ring;
+	int fd = ptd_open();
+
+	if (ptn_buffer_alloc(&buffer, PTN_UDMABUF, BUFFER) ||
+	    ptd_ring(&ring, 64) || ptd_connect(fd, port, limits) ||
+	    ptd_import(fd, buffer.dmabuf, 1) != 1 ||
+	    ptd_grant(fd, 1, PTD_BOTH))
+		_exit(1);
+	for (;;) {
+		ptd_prep(&ring, fd, P2PBUF_RDMA_URING_WRITE, &cmd, 0);
+		ptd_prep(&ring, fd, P2PBUF_RDMA_URING_READ, &cmd, 0);
+		io_uring_submit(&ring);
+		ptd_wait(&ring, NULL);
+		ptd_wait(&ring, NULL);
+	}
+}
+
+TEST_F_TIMEOUT(fault, killed, 120)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = BUFFER,
+	};
+	struct p2pbuf_rdma_info info;
+	struct io_uring ring;
+	int fd, round, i, ret;
+
+	ASSERT_EQ(0, ptd_ring(&ring, 64));
+	for (round = 0; round < 2; round++) {
+		self->pid = fork();
+		if (!self->pid)
+			victim(self->honest.port);
+		fd = hostile_accept(self, PTD_BOTH);
+		ASSERT_LE(0, fd);
+		for (i = 0; i < 32; i++)
+			ptd_prep(&ring, fd, P2PBUF_RDMA_URING_READ, &cmd, i);
+		ASSERT_EQ(32, io_uring_submit(&ring));
+		/* Right away, and with traffic both ways. */
+		usleep(round * 100000);
+		kill(self->pid, SIGKILL);
+		ASSERT_EQ(self->pid, waitpid(self->pid, NULL, 0));
+		self->pid = 0;
+		for (i = 0; i < 32; i++) {
+			ret = ptd_wait(&ring, NULL);
+			EXPECT_TRUE(ret == (int)BUFFER || ret == -ECONNRESET ||
+				    ret == -EACCES || ret == -ETIMEDOUT ||
+				    ret == -EREMOTEIO)
+				TH_LOG("%d", ret);
+		}
+		ASSERT_NE(0, hostile_outcome(fd));
+		ASSERT_EQ(0, ptd_info(fd, &info));
+		EXPECT_EQ(0, info.revocations);
+		/* Nobody is asked for a lease any more. */
+		ASSERT_EQ(0, ptm_move(self->mock, self->wanted,
+				      P2PBUF_MOCK_PAGES, 0));
+		close(fd);
+	}
+	ASSERT_TRUE(honest_works(self));
+	io_uring_queue_exit(&ring);
+}
+
+/* The RDMA device goes away below connections, listener and parked requests. */
+TEST_F_TIMEOUT(fault, device_removed, 120)
+{
+	struct p2pbuf_rdma_cmd none = {}, cmd = {
+		.local_id = 1, .remote_id = 9, .length = 4096,
+	};
+	struct ptd_end *a = &self->honest.a;
+	struct p2pbuf_rdma_info info;
+	int ret, i;
+
+	ASSERT_TRUE(honest_works(self));
+	ptd_prep(&a->ring, a->fd, P2PBUF_RDMA_URING_RECV, &none, 0);
+	ptd_prep(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE, &cmd, 0);
+	ASSERT_EQ(2, io_uring_submit(&a->ring));
+	ptd_net_unmake();
+	for (i = 0; i < 2; i++) {
+		ret = ptd_wait(&a->ring, NULL);
+		EXPECT_TRUE(ret == -ENODEV || ret == -ECONNRESET)
+			TH_LOG("%d", ret);
+	}
+	EXPECT_NE(0, hostile_outcome(a->fd));
+	EXPECT_EQ(ENODEV, hostile_outcome(self->honest.listener));
+	ASSERT_EQ(0, ptd_info(a->fd, &info));
+	cmd.remote_id = 1;
+	ret = ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE, &cmd);
+	EXPECT_TRUE(ret == -ENODEV || ret == -ENOTCONN);
+	EXPECT_EQ(0, ptd_release(a->fd, 1));
+	/* And it can come again. */
+	ASSERT_EQ(0, ptd_net_make());
+	ptd_pair_close(&self->honest);
+	self->honest = (struct ptd_pair){};
+	ASSERT_EQ(0, ptd_pair_open(&self->honest));
+	ASSERT_EQ(1, ptd_import(self->honest.a.fd, self->buffer.dmabuf, 0));
+	ASSERT_EQ(1, ptd_import(self->honest.b.fd, self->buffer.dmabuf, 0));
+	ASSERT_EQ(0, ptd_grant(self->honest.b.fd, 1, PTD_BOTH));
+	ASSERT_TRUE(honest_works(self));
+}
+
+static void unmake(void)
+{
+	ptd_net_unmake();
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 3 && !strcmp(argv[1], "hostile"))
+		return hostile(argc, argv);
+	atexit(unmake);
+	if (!access(PTD_NODE, F_OK) &&
+	    (ptd_net_make() || ptd_run("modprobe rdma_ucm && cp %s " COPY,
+				       argv[0])))
+		fprintf(stderr, "# no RDMA device\n");
+	return test_harness_run(argc, argv);
+}

@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Exporters on both sides move their memory while RDMA goes on.
+ *
+ * The buffers are the mock exporter's: it moves them from pages to other pages
+ * whenever it is asked to, poisons the pages it left and notices whoever
+ * still writes to them. Traffic writes a pattern to the peer's buffer, reads
+ * it back to another place and compares every byte. No request may fail.
+ *
+ * P2PBUF_RDMA_MOVES=n in the environment: moves of each side (default 25).
+ */
+#include <liburing.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "p2pbuf_test_rig.h"
+#include "p2pbuf_test_mock.h"
+#include "p2pbuf_test_rdma.h"
+
+#define BUFFER		(3 * PTD_MIB)	/* two segments */
+#define SLOT		16384ull
+#define SLOTS		16
+#define LANDING		(BUFFER - SLOTS * SLOT)
+
+static unsigned int wanted_moves(void)
+{
+	const char *moves = getenv("P2PBUF_RDMA_MOVES");
+
+	return moves && atoi(moves) > 0 ? atoi(moves) : 25;
+}
+
+FIXTURE(move) {
+	struct ptd_pair pair;
+	int mock;
+	int local;
+	int remote;
+};
+
+FIXTURE_SETUP(move)
+{
+	struct p2pbuf_rdma_remote_info info;
+	int ret = ptd_open();
+
+	self->pair = (struct ptd_pair){
+		.limits = { .recall_ms = 20000, .wait_ms = 60000 },
+	};
+	if (ret == -ENOENT)
+		SKIP(return, "no " PTD_NODE);
+	ASSERT_LE(0, ret);
+	close(ret);
+	self->mock = ptm_open();
+	if (self->mock == -ENOENT)
+		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
+	ASSERT_LE(0, self->mock);
+	self->local = ptm_create(self->mock, BUFFER, P2PBUF_MOCK_PAGES,
+				 P2PBUF_MOCK_SHUFFLE);
+	ASSERT_LE(0, self->local);
+	self->remote = ptm_create(self->mock, BUFFER, P2PBUF_MOCK_PAGES,
+				  P2PBUF_MOCK_SHUFFLE);
+	ASSERT_LE(0, self->remote);
+	ASSERT_EQ(0, ptd_pair_open(&self->pair));
+	ASSERT_EQ(1, ptd_import(self->pair.a.fd, self->local, 0));
+	ASSERT_EQ(1, ptd_import(self->pair.b.fd, self->remote, 0));
+	ASSERT_EQ(0, ptd_grant(self->pair.b.fd, 1, PTD_BOTH));
+	ASSERT_EQ(0, ptd_remote_info(self->pair.a.fd, 1, PTD_MS, &info));
+}
+
+FIXTURE_TEARDOWN(move)
+{
+	ptd_pair_close(&self->pair);
+	close(self->local);
+	close(self->remote);
+	close(self->mock);
+}
+
+/**
+ * struct mover - moves a buffer until it has done its share
+ * @mock: the open mock
+ * @fd: the buffer
+ * @moves: how often
+ * @error: what went wrong
+ * @thread: that does it
+ */
+struct mover {
+	int mock;
+	int fd;
+	unsigned int moves;
+	int error;
+	pthread_t thread;
+};
+
+static atomic_uint movers;
+
+static void *mover_run(void *arg)
+{
+	struct mover *m = arg;
+	unsigned int i;
+
+	for (i = 0; i < m->moves && !m->error; i++)
+		m->error = ptm_move(m->mock, m->fd, P2PBUF_MOCK_PAGES, 0);
+	atomic_fetch_sub(&movers, 1);
+	return NULL;
+}
+
+static int mover_start(struct mover *m, int mock, int fd)
+{
+	*m = (struct mover){ .mock = mock, .fd = fd, .moves = wanted_moves() };
+	atomic_fetch_add(&movers, 1);
+	return pthread_create(&m->thread, NULL, mover_run, m);
+}
+
+/* checkpatch takes a type in a macro for a factor. */
+#define MOVE_DATA FIXTURE_DATA(move)
+
+/* All slots at once, there and back; every byte is looked at. */
+static bool round_trip(MOVE_DATA *self, __u64 seed)
+{
+	static __u8 bytes[SLOTS * SLOT];
+	struct ptd_end *a = &self->pair.a;
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = SLOT,
+	};
+	int slot, pass, ret;
+	__u64 n;
+
+	ptd_fill(bytes, sizeof(bytes), seed);
+	if (ptm_data(self->mock, self->local, true, 0, bytes, sizeof(bytes)))
+		return false;
+	for (pass = 0; pass < 2; pass++) {
+		for (slot = 0; slot < SLOTS; slot++) {
+			/* Across the end of a segment, and not on pages. */
+			cmd.remote_offset = 2 * PTD_MIB - SLOTS * SLOT / 2 +
+					    slot * SLOT + 77;
+			cmd.local_offset = slot * SLOT + (pass ? LANDING : 0);
+			ptd_prep(&a->ring, a->fd, pass ?
+				 P2PBUF_RDMA_URING_READ :
+				 P2PBUF_RDMA_URING_WRITE, &cmd, slot);
+		}
+		io_uring_submit(&a->ring);
+		for (slot = 0; slot < SLOTS; slot++) {
+			ret = ptd_wait(&a->ring, NULL);
+			if (ret == (int)SLOT)
+				continue;
+			fprintf(stderr, "# pass %d: %d\n", pass, ret);
+			return false;
+		}
+	}
+	memset(bytes, PTD_POISON, sizeof(bytes));
+	if (ptm_data(self->mock, self->local, false, LANDING, bytes,
+		     sizeof(bytes)))
+		return false;
+	n = ptd_check(bytes, sizeof(bytes), seed);
+	if (n != sizeof(bytes))
+		fprintf(stderr, "# wrong byte at %llu\n", n);
+	return n == sizeof(bytes);
+}
+
+static void tell(const char *side, int fd)
+{
+	struct p2pbuf_rdma_info info;
+
+	if (ptd_info(fd, &info))
+		return;
+	fprintf(stderr,
+		"# %s: requests %llu, parked %llu, recalls sent %llu received %llu, registrations %llu\n",
+		side, info.reads + info.writes, info.parkings,
+		info.recalls_sent, info.recalls_received, info.registrations);
+}
+
+static bool nobody_wrote_late(MOVE_DATA *self, int fd)
+{
+	struct p2pbuf_mock_buffer_info info = ptm_info(self->mock, fd);
+
+	return !info.late_words && !info.moved_active && !info.stale;
+}
+
+static void both_sides(struct __test_metadata *_metadata,
+		       MOVE_DATA *self, bool local, bool remote)
+{
+	struct p2pbuf_rdma_info a, b;
+	struct mover here, there;
+	__u64 rounds = 0;
+
+	if (local)
+		ASSERT_EQ(0, mover_start(&here, self->mock, self->local));
+	if (remote)
+		ASSERT_EQ(0, mover_start(&there, self->mock, self->remote));
+	do {
+		ASSERT_TRUE(round_trip(self, ++rounds));
+	} while (atomic_load(&movers));
+	if (local) {
+		pthread_join(here.thread, NULL);
+		ASSERT_EQ(0, here.error);
+	}
+	if (remote) {
+		pthread_join(there.thread, NULL);
+		ASSERT_EQ(0, there.error);
+	}
+	ASSERT_TRUE(round_trip(self, ++rounds));
+	tell("a", self->pair.a.fd);
+	tell("b", self->pair.b.fd);
+	ASSERT_TRUE(nobody_wrote_late(self, self->local));
+	ASSERT_TRUE(nobody_wrote_late(self, self->remote));
+	ASSERT_EQ(0, ptd_info(self->pair.a.fd, &a));
+	ASSERT_EQ(0, ptd_info(self->pair.b.fd, &b));
+	EXPECT_EQ(2 * SLOTS * rounds, a.reads + a.writes);
+	EXPECT_EQ(0, a.errors + b.errors);
+	EXPECT_EQ(0, a.revocations + b.revocations);
+	EXPECT_EQ(b.recalls_sent, a.recalls_received);
+	if (remote)
+		EXPECT_LT(0, b.recalls_sent);
+}
+
+TEST_F_TIMEOUT(move, local, 240)
+{
+	both_sides(_metadata, self, true, false);
+}
+
+TEST_F_TIMEOUT(move, remote, 240)
+{
+	both_sides(_metadata, self, false, true);
+}
+
+TEST_F_TIMEOUT(move, both, 480)
+{
+	both_sides(_metadata, self, true, true);
+}
+
+/* A buffer of this side that the peer has, too, and both use it. */
+TEST_F_TIMEOUT(move, granted_both_ways, 240)
+{
+	struct p2pbuf_rdma_remote_info info;
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = SLOT,
+		.local_offset = LANDING, .remote_offset = PTD_MIB,
+	};
+	struct ptd_end *b = &self->pair.b;
+	struct mover here, there;
+
+	ASSERT_EQ(0, ptd_grant(self->pair.a.fd, 1, PTD_BOTH));
+	ASSERT_EQ(0, ptd_remote_info(b->fd, 1, PTD_MS, &info));
+	ASSERT_EQ(0, mover_start(&here, self->mock, self->local));
+	ASSERT_EQ(0, mover_start(&there, self->mock, self->remote));
+	do {
+		ptd_prep(&b->ring, b->fd, P2PBUF_RDMA_URING_READ, &cmd, 0);
+		ASSERT_EQ(1, io_uring_submit(&b->ring));
+		ASSERT_TRUE(round_trip(self, 7));
+		ASSERT_EQ((int)SLOT, ptd_wait(&b->ring, NULL));
+	} while (atomic_load(&movers));
+	pthread_join(here.thread, NULL);
+	pthread_join(there.thread, NULL);
+	ASSERT_EQ(0, here.error);
+	ASSERT_EQ(0, there.error);
+	ASSERT_TRUE(nobody_wrote_late(self, self->local));
+	ASSERT_TRUE(nobody_wrote_late(self, self->remote));
+}
+
+/* The exporter takes the memory back: requests say so, the peer is told. */
+TEST_F_TIMEOUT(move, taken_back, 120)
+{
+	struct p2pbuf_rdma_remote_info info;
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = SLOT,
+	};
+	struct ptd_end *a = &self->pair.a;
+	int tries = 0, ret;
+
+	ASSERT_TRUE(round_trip(self, 1));
+	ASSERT_EQ(0, ptm_revoke(self->mock, self->local, ENODEV));
+	EXPECT_EQ(-ENODEV, ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE,
+				  &cmd));
+	ASSERT_EQ(0, ptm_revoke(self->mock, self->local, 0));
+	ASSERT_TRUE(round_trip(self, 2));
+	ASSERT_EQ(0, ptm_revoke(self->mock, self->remote, ENODEV));
+	do {
+		ret = ptd_remote_info(a->fd, 1, 100, &info);
+	} while (ret != -EACCES && ++tries < 100);
+	EXPECT_EQ(-EACCES, ret);
+	EXPECT_EQ(-EACCES, ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE,
+				  &cmd));
+	ASSERT_EQ(0, ptm_revoke(self->mock, self->remote, 0));
+	ASSERT_EQ(0, ptd_grant(self->pair.b.fd, 1, PTD_BOTH));
+	ASSERT_EQ(0, ptd_regranted(a->fd, 1, &info));
+	ASSERT_TRUE(round_trip(self, 3));
+}
+
+/* ---- two importers ---------------------------------------------------------- */
+
+#define DISK_BYTES	65536ull
+
+/* An NVMe drive uses the local buffer at the same time. */
+TEST_F_TIMEOUT(move, with_nvme, 240)
+{
+	static __u8 bytes[DISK_BYTES];
+	struct p2pbuf_nvme_bind bind;
+	struct ptn_disk disk;
+	struct io_uring ring;
+	struct mover here, there;
+	int node, id, ret;
+	__u64 n;
+
+	node = ptn_open();
+	if (node < 0 || ptn_disk_open("main", &disk))
+		SKIP(return, "no NVMe drive");
+	ptd_fill(bytes, sizeof(bytes), 42);
+	ASSERT_EQ(0, ptn_disk_write(&disk, bytes, sizeof(bytes), PTN_MIB));
+	ASSERT_EQ(0, io_uring_queue_init(8, &ring, 0));
+	id = ptn_bind_range(node, self->local, disk.fd, 0, 0,
+			    P2PBUF_NVME_BIND_ALLOW_SYSTEM, &bind);
+	ASSERT_LT(0, id);
+	ASSERT_EQ(0, mover_start(&here, self->mock, self->local));
+	ASSERT_EQ(0, mover_start(&there, self->mock, self->remote));
+	do {
+		memset(bytes, PTD_POISON, sizeof(bytes));
+		ASSERT_EQ(0, ptm_data(self->mock, self->local, true, PTD_MIB,
+				      bytes, sizeof(bytes)));
+		ret = ptn_read(&ring, node, id, PTD_MIB, PTN_MIB, DISK_BYTES);
+		ASSERT_EQ((int)DISK_BYTES, ret);
+		ASSERT_TRUE(round_trip(self, 11));
+		ASSERT_EQ(0, ptm_data(self->mock, self->local, false, PTD_MIB,
+				      bytes, sizeof(bytes)));
+		n = ptd_check(bytes, sizeof(bytes), 42);
+		ASSERT_EQ(sizeof(bytes), n);
+	} while (atomic_load(&movers));
+	pthread_join(here.thread, NULL);
+	pthread_join(there.thread, NULL);
+	ASSERT_EQ(0, here.error);
+	ASSERT_EQ(0, there.error);
+	ASSERT_TRUE(nobody_wrote_late(self, self->local));
+	io_uring_queue_exit(&ring);
+	ptn_disk_close(&disk);
+	close(node);
+}
+
+static void unmake(void)
+{
+	ptd_net_unmake();
+}
+
+int main(int argc, char **argv)
+{
+	atexit(unmake);
+	if (!access(PTD_NODE, F_OK) && ptd_net_make())
+		fprintf(stderr, "# no RDMA device\n");
+	return test_harness_run(argc, argv);
+}
