@@ -36,6 +36,7 @@ all: modules lib examples selftests
 .PHONY: help
 help:
 	@echo 'make demo              NVMe to VRAM and back in a guest, with its story'
+	@echo 'make demo-rdma         one guest'\''s NVMe to the VRAM of another, by RDMA'
 	@echo 'make check             every test in every topology'
 	@echo '  TOPO=bus,swiotlb       only these topologies ($(notdir $(basename $(wildcard ci/topologies/*.conf))))'
 	@echo '  TEST=nvme_data         only this test (a list, or shell patterns)'
@@ -157,6 +158,12 @@ demo:
 	@$(MAKE) --no-print-directory initramfs || { \
 		echo 'demo: FAIL set-up or build failed, see above'; exit 1; }
 	@ci/demo $(if $(TOPO),-t '$(TOPO)')
+
+.PHONY: demo-rdma
+demo-rdma:
+	@$(MAKE) --no-print-directory initramfs || { \
+		echo 'demo-rdma: FAIL set-up or build failed, see above'; exit 1; }
+	@ci/demo-rdma $(if $(TOPO),-t '$(TOPO)')
 
 .PHONY: bench
 bench: initramfs

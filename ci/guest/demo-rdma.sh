@@ -1,0 +1,56 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# demo-rdma.sh ROLE: one of the two guests, `send` or `receive`.
+
+role=$1 port=7471
+case $role in
+receive) mine=10.78.0.1 ;;
+send) mine=10.78.0.2 ;;
+esac
+
+fail() { echo "remote-vram: $*"; exit 1; }
+
+modprobe virtio_net && modprobe rdma_rxe || fail 'no network'
+tries=0
+while [ ! -e /sys/class/net/eth0 ]; do
+	tries=$((tries + 1))
+	[ $tries -lt 100 ] || fail 'no network device'
+	usleep 100000
+done
+ip addr add $mine/24 dev eth0
+ip link set eth0 up
+/ci/toolbox rdma link add rxe0 type rxe netdev eth0 || fail 'no RDMA device'
+
+# a software NIC copies with the CPU: VRAM needs pages
+echo 1 >/sys/module/p2pbuf_exporter/parameters/paged
+for pci in $P2PBUF_EXPORTER_PCI $P2PBUF_EXPORTER2_PCI; do
+	echo $pci >/sys/bus/pci/drivers/p2pbuf_exporter/unbind
+	echo $pci >/sys/bus/pci/drivers_probe
+done
+
+if [ $role = receive ]; then
+	/examples/remote-vram receive $mine $port
+	rc=$?
+else
+	dd if=/dev/urandom of=$P2PBUF_NVME_MAIN bs=1M count=64 conv=fsync 2>/dev/null
+	# the other guest may still be booting
+	tries=0
+	until ping -c 1 -W 1 10.78.0.1 >/dev/null 2>&1; do
+		tries=$((tries + 1))
+		[ $tries -lt 600 ] || fail 'the other guest does not answer'
+	done
+	tries=0
+	while :; do
+		/examples/remote-vram send 10.78.0.1 $port $P2PBUF_NVME_MAIN \
+			>/tmp/said 2>&1
+		rc=$?
+		tries=$((tries + 1))
+		grep -q 'remote-vram: connect' /tmp/said && [ $tries -lt 300 ] ||
+			break
+		sleep 1
+	done
+	cat /tmp/said
+fi
+/ci/toolbox rdma link delete rxe0
+exit $rc
