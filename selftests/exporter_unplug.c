@@ -578,4 +578,54 @@ TEST_F(example, is_a_region_like_any)
 	close(fd);
 }
 
+/* Only inside a pin of its own has an importer that hears of no move VRAM. */
+TEST_F(unplug, unrevocable_importer_has_to_pin)
+{
+	const __u32 kind = P2PBUF_EDU_DYNAMIC | P2PBUF_EDU_P2P;
+	struct drm_p2pbuf_gem_create bo;
+	struct drm_p2pbuf_gem_info info;
+	int fd, dmabuf, id, ret;
+	__u32 p2p = 0;
+
+	if (!self->near)
+		SKIP(return, "the device cannot reach the BAR here");
+
+	ASSERT_EQ(0, ptr_param("unrevocable", "1"));
+	ret = ptr_rebind(&self->region);
+	ASSERT_EQ(0, ptr_param("unrevocable", "0"));
+	ASSERT_EQ(0, ret);
+	fd = ptr_open(&self->region);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ptx_create(fd, SIZE, VRAM, 0, &bo));
+	dmabuf = ptx_export(fd, bo.handle, true);
+	ASSERT_LE(0, dmabuf);
+
+	id = pte_attach(self->edu, dmabuf, kind, &p2p);
+	ASSERT_LE(0, id);
+	EXPECT_EQ(1, p2p);
+	ASSERT_EQ(0, pte_map(self->edu, id, NULL));
+	ASSERT_EQ(0, ptx_info(fd, bo.handle, &info));
+	EXPECT_EQ(SYSTEM, info.placement);
+	EXPECT_EQ(0, info.pins);
+	ASSERT_EQ(0, pte_detach(self->edu, id));
+	ASSERT_EQ(0, ptx_move(fd, bo.handle, VRAM, 0));
+
+	id = pte_attach(self->edu, dmabuf, kind, &p2p);
+	ASSERT_LE(0, id);
+	ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_PIN, id));
+	ASSERT_EQ(0, pte_map(self->edu, id, NULL));
+	ASSERT_EQ(0, ptx_info(fd, bo.handle, &info));
+	EXPECT_EQ(VRAM, info.placement);
+	EXPECT_EQ(1, info.pins);
+	EXPECT_EQ(-EBUSY, ptx_move(fd, bo.handle, SYSTEM, 0));
+	ASSERT_EQ(0, pte_unmap(self->edu, id));
+	ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_UNPIN, id));
+	EXPECT_EQ(0, ptx_move(fd, bo.handle, SYSTEM, 0));
+	ASSERT_EQ(0, pte_detach(self->edu, id));
+
+	close(dmabuf);
+	close(fd);
+	ASSERT_EQ(0, ptr_rebind(&self->region));
+}
+
 TEST_HARNESS_MAIN
