@@ -565,6 +565,9 @@ static int unload(const char *module)
 	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
 }
 
+/* Enough that the slow drive has work for most of a second. */
+#define LONG_READS	24
+
 TEST(module_unload)
 {
 	struct ptn_io io = { .op = PTN_READ, .len = 8 * PTN_MIB };
@@ -575,12 +578,14 @@ TEST(module_unload)
 	EXPECT_EQ(-EWOULDBLOCK, unload("p2pbuf_nvme"));
 	/* A ring that has commands under way holds it, too. */
 	io.id = rig.id;
-	ptn_prep(ptn_sqe(&rig.ring), rig.node, &io);
-	ASSERT_EQ(1, io_uring_submit(&rig.ring));
+	for (i = 0; i < LONG_READS; i++)
+		ptn_prep(ptn_sqe(&rig.ring), rig.node, &io);
+	ASSERT_EQ(LONG_READS, io_uring_submit(&rig.ring));
 	close(rig.node);
 	rig.node = -1;
 	EXPECT_EQ(-EWOULDBLOCK, unload("p2pbuf_nvme"));
-	EXPECT_EQ((int)io.len, ptn_wait(&rig.ring, NULL));
+	for (i = 0; i < LONG_READS; i++)
+		EXPECT_EQ((int)io.len, ptn_wait(&rig.ring, NULL));
 	/* A registered file as well. */
 	fd = ptn_open();
 	ASSERT_LE(0, fd);
