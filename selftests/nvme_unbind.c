@@ -96,9 +96,10 @@ FIXTURE_TEARDOWN(unbind)
 			ptn_disk_close(&disk);
 }
 
-/* Does something to the drive after a while, beside the load. */
+/* Does something to the drive after a while, when the load is under way. */
 struct deed {
 	pthread_t thread;
+	const volatile unsigned long *done;	/* by the load */
 	const char *path;
 	const char *text;
 	int times;
@@ -109,7 +110,10 @@ struct deed {
 static void *deed_run(void *arg)
 {
 	struct deed *d = arg;
+	unsigned int ms;
 
+	for (ms = 0; ms < 20000 && !*d->done; ms += 10)
+		usleep(10000);
 	while (d->times-- && !d->ret) {
 		usleep(100000);
 		d->ret = ptn_write_text(d->path, d->text);
@@ -118,9 +122,12 @@ static void *deed_run(void *arg)
 	return NULL;
 }
 
-static int start(struct deed *d, const char *path, const char *text, int times)
+static int start(struct deed *d, const struct ptn_load *load, const char *path,
+		 const char *text, int times)
 {
-	*d = (struct deed){ .path = path, .text = text, .times = times };
+	*d = (struct deed){
+		.done = &load->done, .path = path, .text = text, .times = times,
+	};
 	return pthread_create(&d->thread, NULL, deed_run, d);
 }
 
@@ -153,7 +160,8 @@ TEST_F_TIMEOUT(unbind, under_load, 60)
 	int before = ptd_attachments();
 	struct deed deed;
 
-	ASSERT_EQ(0, start(&deed, DRIVER "/unbind", self->names.pci, 1));
+	ASSERT_EQ(0, start(&deed, &self->load, DRIVER "/unbind",
+			   self->names.pci, 1));
 	/* ends when all slots have failed */
 	EXPECT_EQ(0, ptn_load_run(&self->load));
 	ASSERT_EQ(0, pthread_join(deed.thread, NULL));
@@ -211,7 +219,8 @@ TEST_F_TIMEOUT(unbind, under_load_and_moves, 60)
 	pthread_t mover;
 
 	ASSERT_EQ(0, pthread_create(&mover, NULL, mover_run, rig));
-	ASSERT_EQ(0, start(&deed, DRIVER "/unbind", self->names.pci, 1));
+	ASSERT_EQ(0, start(&deed, &self->load, DRIVER "/unbind",
+			   self->names.pci, 1));
 	EXPECT_EQ(0, ptn_load_run(&self->load));
 	ASSERT_EQ(0, pthread_join(deed.thread, NULL));
 	ASSERT_EQ(0, pthread_join(mover, NULL));
@@ -248,7 +257,7 @@ TEST_F_TIMEOUT(unbind, controller_reset, 60)
 
 	snprintf(path, sizeof(path), "/sys/class/nvme/%s/reset_controller",
 		 self->names.controller);
-	ASSERT_EQ(0, start(&deed, path, "1", 3));
+	ASSERT_EQ(0, start(&deed, &self->load, path, "1", 3));
 	self->load.stop = &deed.over;
 	self->load.tolerate = -EIO;
 	EXPECT_EQ(0, ptn_load_run(&self->load));
