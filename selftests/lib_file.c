@@ -528,10 +528,11 @@ static void unmake(void)
  * other: all of the former in one topology, ext4 in each, and where requests
  * are mapped by an IOMMU what splits them, too.
  */
+static char *bridged[] = { "lib_file", "-v", "ext4", "-v", "raid0", NULL };
+static char *others[] = { "lib_file", "-v", "ext4", NULL };
+
 static int run(int argc, char **argv)
 {
-	static char *bridged[] = { "lib_file", "-v", "ext4", "-v", "raid0", NULL };
-	static char *others[] = { "lib_file", "-v", "ext4", NULL };
 	const char *topology = getenv("P2PBUF_TOPOLOGY");
 
 	if (argc > 1 || !topology || !strcmp(topology, "bus")) {

@@ -53,14 +53,14 @@ struct fz_rng {
 
 /**
  * struct fz_proc - one process, as the main process sees it
- * @calls: of this generation
  * @at: name of the last call it made
+ * @calls: of this generation
  * @pid: 0 when it does not run
  * @gen: how often it was started again
  */
 struct fz_proc {
-	_Atomic __u64 calls;
 	const char *_Atomic at;
+	_Atomic __u64 calls;
 	pid_t pid;
 	__u32 gen;
 };
