@@ -141,11 +141,13 @@ static bool is_system(const FILE_DATA *self, enum ptf_place place)
 /* What p2pbuf_bind() says of it. */
 static int no_way(enum ptf_place place)
 {
+	const char *topology = getenv("P2PBUF_TOPOLOGY");
+
 	if (place == PTF_LOOP)
 		return -EPROTOTYPE;
 	/* There is one, but the hypervisor's IOMMU swallows what goes it. */
-	return strcmp(getenv("P2PBUF_TOPOLOGY"), "switch-iommu") ?
-		-EHOSTUNREACH : -EFAULT;
+	return topology && !strcmp(topology, "switch-iommu") ? -EFAULT :
+							       -EHOSTUNREACH;
 }
 
 static int bind_anyhow(FILE_DATA *self, enum ptf_place place)
@@ -224,14 +226,18 @@ static long read_merges(void)
 	static const char *const drives[] = {
 		"P2PBUF_NVME_MAIN", "P2PBUF_NVME_SECOND",
 	};
+	const char *drive;
 	long merges, sum = 0;
 	char path[64];
 	size_t i;
 	FILE *f;
 
-	for (i = 0; i < 2 && getenv(drives[i]); i++) {
+	for (i = 0; i < 2; i++) {
+		drive = getenv(drives[i]);
+		if (!drive)
+			break;
 		snprintf(path, sizeof(path), "/sys/block/%s/stat",
-			 strrchr(getenv(drives[i]), '/') + 1);
+			 strrchr(drive, '/') + 1);
 		f = fopen(path, "re");
 		if (!f || fscanf(f, "%*d %ld", &merges) != 1)
 			merges = -1000;

@@ -179,6 +179,8 @@ static int open_volume(const char *path)
 
 	if (path[0] == '$')
 		path = getenv(path + 1);
+	if (!path)
+		return -ENODEV;
 	if (!strncmp(path, "dm:", 3)) {
 		ptf_find_volume(node, path + 3);
 		path = node;
@@ -274,7 +276,7 @@ static void check_served(struct __test_metadata *_metadata, VOLUME_DATA *self,
 			 unsigned int disks)
 {
 	struct ptf_pair pair = { .ring = &self->ring, .size = SIZE };
-	const char *wrong;
+	const char *expect = getenv("P2PBUF_EXPECT_PATH"), *wrong;
 
 	ASSERT_EQ(0, bind_it(self)) TH_LOG("%s", self->error.text);
 	ASSERT_EQ(0, p2pbuf_bind_info(self->binding, &self->bound));
@@ -284,8 +286,8 @@ static void check_served(struct __test_metadata *_metadata, VOLUME_DATA *self,
 		EXPECT_NE(0, self->bound.io_priority);
 	}
 	EXPECT_EQ(disks == 1, !strcmp(self->bound.backend, "nvme"));
-	EXPECT_STREQ(getenv("P2PBUF_EXPECT_PATH"),
-		     p2pbuf_path_name(self->bound.path.path));
+	ASSERT_NE(NULL, expect);
+	EXPECT_STREQ(expect, p2pbuf_path_name(self->bound.path.path));
 
 	ASSERT_EQ(0, p2pbuf_map(self->buf, 0, 0, P2PBUF_READ | P2PBUF_WRITE,
 				(void **)&self->vram));

@@ -93,8 +93,11 @@ static inline int ptf_partition(const char *disk, int op,
 		.datalen = sizeof(range),
 		.data = &range,
 	};
-	int fd = open(disk, O_RDONLY | O_CLOEXEC), ret;
+	int fd, ret;
 
+	if (!disk)
+		return -ENODEV;
+	fd = open(disk, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	ret = ioctl(fd, BLKPG, &arg) ? -errno : 0;

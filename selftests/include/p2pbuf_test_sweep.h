@@ -153,7 +153,10 @@ static inline int pts_function(const char *name, unsigned long *start,
 		if (sscanf(line, "%lx %*c %127s", &addr, found) == 2 &&
 		    pts_is_named(found, name))
 			*start = addr;
-	rewind(f);
+	if (fseek(f, 0, SEEK_SET)) {
+		fclose(f);
+		return -EIO;
+	}
 	while (*start && fgets(line, sizeof(line), f))
 		if (sscanf(line, "%lx", &addr) == 1 && addr > *start &&
 		    addr <= *end)
