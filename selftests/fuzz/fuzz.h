@@ -34,6 +34,7 @@
 #define FZ_PROCS	16
 #define FZ_ERRNOS	160
 #define FZ_TOLD		64	/* contradictions that are printed */
+#define FZ_TEXT		160	/* bytes of one */
 
 #define FZ_BOS		16
 #define FZ_BUFS		24
@@ -79,6 +80,7 @@ struct fz_count {
 struct fz_shared {
 	_Atomic __u64 calls;
 	_Atomic unsigned int broken;
+	char first_broken[FZ_TEXT];
 	_Atomic int stop;
 	_Atomic int devices_gone;
 	_Atomic int no_slots;	/* an unbind waits for them to be empty */

@@ -14,8 +14,11 @@
 static const int fixed_errnos[] = {
 	EINVAL, EMEDIUMTYPE, EPROTOTYPE, ENOENT, EDOM, ERANGE, EFBIG, EBADSLT,
 	EEXIST, EBUSY, EXDEV, ENOSPC, EDQUOT, EOPNOTSUPP, ENOMEM, EINTR, ENODEV,
-	/* io_uring's own, of chains */
-	ECANCELED, 0
+	/*
+	 * io_uring's own, of chains and of the descriptor -1, which a worker has
+	 * while the device is unbound
+	 */
+	ECANCELED, EBADF, 0
 };
 
 const int *fz_fixed_errnos = fixed_errnos;

@@ -63,13 +63,17 @@ static void look_at_clock(void)
 /* Said at once: the machine may not live until the report. */
 void fz_broken(const char *fmt, ...)
 {
-	char text[160];
+	char text[FZ_TEXT];
+	unsigned int told;
 	va_list args;
 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	if (atomic_fetch_add(&fz->broken, 1) >= FZ_TOLD)
+	told = atomic_fetch_add(&fz->broken, 1);
+	if (!told)
+		memcpy(fz->first_broken, text, sizeof(text));
+	if (told >= FZ_TOLD)
 		return;
 	if (self)
 		dprintf(STDOUT_FILENO, "# broken: %s (-w %td -g %u, call %llu)\n",
@@ -550,6 +554,8 @@ int main(int argc, char **argv)
 		       (unsigned long long)fz->calls,
 		       (unsigned long long)(now() - began), kills,
 		       (unsigned long long)fz_opt.seed);
-	ksft_test_result(!fz->broken, "fuzz\n");
+	/* The reason in the verdict's line: the report above it is long. */
+	ksft_test_result(!fz->broken, "fuzz%s%s\n", fz->broken ? ": " : "",
+			 fz->first_broken);
 	ksft_finished();
 }
