@@ -367,14 +367,20 @@ static int io_try(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
 	return ret;
 }
 
+/* At most a quarter late. */
+static void io_expect_expiry(struct p2pbuf_rdma_conn *conn)
+{
+	queue_delayed_work(p2pbuf_rdma_map_wq, &conn->expire_work,
+			   msecs_to_jiffies(conn->limits.wait_ms) / 4 + 1);
+}
+
 static void io_park(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
 {
 	list_move_tail(&req->node, &conn->parked);
 	if (!req->was_parked)
 		conn->counters.parkings++;
 	req->was_parked = true;
-	queue_delayed_work(p2pbuf_rdma_map_wq, &conn->expire_work,
-			   msecs_to_jiffies(conn->limits.wait_ms) / 4 + 1);
+	io_expect_expiry(conn);
 }
 
 /**
@@ -425,9 +431,7 @@ void p2pbuf_rdma_io_expire(struct work_struct *work)
 		if (time_after(jiffies, req->deadline))
 			io_finish(req, -ETIMEDOUT);
 	if (!list_empty(&conn->parked))
-		queue_delayed_work(p2pbuf_rdma_map_wq, &conn->expire_work,
-				   msecs_to_jiffies(conn->limits.wait_ms) / 4 +
-				   1);
+		io_expect_expiry(conn);
 	spin_unlock(&conn->io_lock);
 }
 
