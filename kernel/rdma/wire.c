@@ -105,7 +105,6 @@ static bool wire_message(struct p2pbuf_rdma_conn *conn,
 {
 	u16 type = le16_to_cpu(msg->type);
 	u32 id = le32_to_cpu(msg->id);
-
 	u32 before = conn->channel.imm_acked;
 
 	if (!wire_head_ok(conn, msg) || !wire_rest_is_zero(msg))
