@@ -217,4 +217,7 @@ struct device *p2pbuf_cpu_device(void);
 
 struct dentry *p2pbuf_debugfs_root(void);
 
+int p2pbuf_args_fetch(void *args, u32 known, u32 first,
+		      const void __user *user);
+
 #endif /* P2PBUF_CORE_H */

@@ -182,25 +182,17 @@ static long file_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 		.user = (void __user *)arg,
 	};
 	const struct ioctl_entry *entry;
-	u32 size;
 	int ret;
 
 	if (_IOC_TYPE(cmd) != P2PBUF_NVME_IOC_MAGIC ||
 	    _IOC_NR(cmd) >= ARRAY_SIZE(ioctl_table))
 		return -ENOTTY;
 	entry = &ioctl_table[_IOC_NR(cmd)];
-	if (get_user(size, (u32 __user *)call.user))
-		return -EFAULT;
-	if (size < entry->min_size)
-		return -EINVAL;
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	ret = copy_struct_from_user(&call.arg, entry->size, call.user, size);
-	if (ret)
+	ret = p2pbuf_args_fetch(&call.arg, entry->size, entry->min_size,
+				call.user);
+	if (ret < 0)
 		return ret;
-	/* User space may have changed it since it was read. */
-	call.arg.size = size;
-	call.bytes = min(size, entry->size);
+	call.bytes = ret;
 	return entry->fn(&call);
 }
 
