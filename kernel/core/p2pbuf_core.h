@@ -20,6 +20,7 @@
 #ifndef P2PBUF_CORE_H
 #define P2PBUF_CORE_H
 
+#include <linux/atomic.h>
 #include <linux/completion.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
@@ -216,6 +217,22 @@ const char *p2pbuf_reason_text(u32 reason);
 struct device *p2pbuf_cpu_device(void);
 
 struct dentry *p2pbuf_debugfs_root(void);
+
+/**
+ * struct p2pbuf_cause - a cause for which an importer refuses a buffer
+ * @err: its errno, positive; 0 in the last entry of a table, for all others
+ * @why: the cause in words
+ * @count: how often it was the cause
+ */
+struct p2pbuf_cause {
+	int err;
+	const char *why;
+	atomic64_t count;
+};
+
+const char *p2pbuf_cause_count(struct p2pbuf_cause *table, int err);
+void p2pbuf_causes_create_file(struct p2pbuf_cause *table,
+			       struct dentry *dir);
 
 int p2pbuf_args_fetch(void *args, u32 known, u32 first,
 		      const void __user *user);

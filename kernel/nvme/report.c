@@ -6,18 +6,11 @@
  *	p2pbuf/nvme/refusals	how often BIND was refused, for which cause
  */
 #include <linux/debugfs.h>
-#include <linux/errname.h>
 #include <linux/seq_file.h>
 #include "nvme.h"
 
-struct refusal {
-	int err;
-	const char *why;
-	atomic64_t count;
-};
-
 /* In the order of the table in the uapi header. */
-static struct refusal refusals[] = {
+static struct p2pbuf_cause causes[] = {
 	{ EINVAL, "malformed request" },
 	{ EDOM, "offset or length not a multiple of 4096" },
 	{ EBADF, "file descriptor not open" },
@@ -48,12 +41,9 @@ static struct dentry *report_dir;
 
 void p2pbuf_nvme_report_refusal(int err, u32 reason)
 {
-	struct refusal *r = refusals;
+	const char *why = p2pbuf_cause_count(causes, err);
 
-	while (r->err && r->err != -err)
-		r++;
-	atomic64_inc(&r->count);
-	pr_debug("p2pbuf_nvme: bind refused: %s; %s\n", r->why,
+	pr_debug("p2pbuf_nvme: bind refused: %s; %s\n", why,
 		 p2pbuf_reason_text(reason));
 }
 
@@ -70,17 +60,6 @@ void p2pbuf_nvme_report_del(struct p2pbuf_nvme_binding *b)
 	list_del(&b->node);
 	mutex_unlock(&nvme_report_lock);
 }
-
-static int refusals_show(struct seq_file *s, void *unused)
-{
-	struct refusal *r;
-
-	for (r = refusals; r < refusals + ARRAY_SIZE(refusals); r++)
-		seq_printf(s, "%lld %s: %s\n", atomic64_read(&r->count),
-			   r->err ? errname(r->err) : "-", r->why);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(refusals);
 
 static int bindings_show(struct seq_file *s, void *unused)
 {
@@ -110,8 +89,7 @@ void p2pbuf_nvme_report_init(void)
 	report_dir = debugfs_create_dir("nvme", p2pbuf_debugfs_root());
 	debugfs_create_file("bindings", 0400, report_dir, NULL,
 			    &bindings_fops);
-	debugfs_create_file("refusals", 0400, report_dir, NULL,
-			    &refusals_fops);
+	p2pbuf_causes_create_file(causes, report_dir);
 }
 
 void p2pbuf_nvme_report_exit(void)

@@ -10,14 +10,8 @@
 #include <linux/seq_file.h>
 #include "rdma.h"
 
-struct refusal {
-	int err;
-	const char *why;
-	atomic64_t count;
-};
-
 /* In the order of the table in the uapi header. */
-static struct refusal refusals[] = {
+static struct p2pbuf_cause causes[] = {
 	{ EINVAL, "malformed request" },
 	{ ENOTCONN, "no connection" },
 	{ ENODEV, "RDMA device going away" },
@@ -52,12 +46,9 @@ static struct dentry *report_dir;
 
 void p2pbuf_rdma_report_refusal(int err, u32 reason)
 {
-	struct refusal *r = refusals;
+	const char *why = p2pbuf_cause_count(causes, err);
 
-	while (r->err && r->err != -err)
-		r++;
-	atomic64_inc(&r->count);
-	pr_debug("p2pbuf_rdma: import refused: %s; %s\n", r->why,
+	pr_debug("p2pbuf_rdma: import refused: %s; %s\n", why,
 		 p2pbuf_reason_text(reason));
 }
 
@@ -116,17 +107,6 @@ void p2pbuf_rdma_conn_info(struct p2pbuf_rdma_conn *conn,
 	spin_unlock(&conn->io_lock);
 }
 
-static int refusals_show(struct seq_file *s, void *unused)
-{
-	struct refusal *r;
-
-	for (r = refusals; r < refusals + ARRAY_SIZE(refusals); r++)
-		seq_printf(s, "%lld %s: %s\n", atomic64_read(&r->count),
-			   r->err ? errname(r->err) : "-", r->why);
-	return 0;
-}
-DEFINE_SHOW_ATTRIBUTE(refusals);
-
 static int connections_show(struct seq_file *s, void *unused)
 {
 	struct p2pbuf_rdma_conn *conn;
@@ -157,8 +137,7 @@ void p2pbuf_rdma_report_init(void)
 	report_dir = debugfs_create_dir("rdma", p2pbuf_debugfs_root());
 	debugfs_create_file("connections", 0400, report_dir, NULL,
 			    &connections_fops);
-	debugfs_create_file("refusals", 0400, report_dir, NULL,
-			    &refusals_fops);
+	p2pbuf_causes_create_file(causes, report_dir);
 }
 
 void p2pbuf_rdma_report_exit(void)
