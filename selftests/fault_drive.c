@@ -150,10 +150,10 @@ static void *reset_link(void *arg)
 	if (!deed->ret)
 		deed->ret = pci_config_read(bridge, PCI_BRIDGE_CONTROL,
 					    &control, 2);
+	if (deed->ret)
+		return NULL;
 	control |= PCI_BRIDGE_CTL_BUS_RESET;
-	if (!deed->ret)
-		deed->ret = pci_config_write(bridge, PCI_BRIDGE_CONTROL,
-					     &control, 2);
+	deed->ret = pci_config_write(bridge, PCI_BRIDGE_CONTROL, &control, 2);
 	usleep(10000);
 	control &= ~PCI_BRIDGE_CTL_BUS_RESET;
 	if (!deed->ret)

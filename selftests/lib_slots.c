@@ -525,10 +525,15 @@ TEST_F(ring, rights)
 }
 
 /* The setting is that of the drive below the partition that holds the file. */
-static void nomerges_path(char *path, size_t size)
+static int nomerges_path(char *path, size_t size)
 {
+	const char *main = getenv("P2PBUF_NVME_MAIN");
+
+	if (!main)
+		return -ENODEV;
 	snprintf(path, size, "/sys/block/%s/queue/nomerges",
-		 strrchr(getenv("P2PBUF_NVME_MAIN"), '/') + 1);
+		 strrchr(main, '/') + 1);
+	return 0;
 }
 
 static int bind_as_nobody(void *arg)
@@ -550,7 +555,7 @@ TEST_F(ring, nomerges)
 
 	if (file->opts.flags & P2PBUF_ALLOW_SYSTEM)
 		SKIP(return, "nothing to be merged with VRAM here");
-	nomerges_path(path, sizeof(path));
+	ASSERT_EQ(0, nomerges_path(path, sizeof(path)));
 	ASSERT_EQ(0, ptr_write(path, "0"));
 	ASSERT_EQ(0, ring_bind(NULL, file, &binding));
 	EXPECT_EQ(0, file->bound.flags);

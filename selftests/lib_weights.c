@@ -113,6 +113,7 @@ TEST_F(weights, good)
 	char json[1024];
 	int ret;
 
+	ASSERT_NE(NULL, expect);
 	/* Headers are filled up with blanks, so that the data is aligned. */
 	ret = snprintf(json, sizeof(json), "%-*s", (int)(sizeof(GOOD) + 7) & ~7,
 		       GOOD);
@@ -137,9 +138,11 @@ TEST_F(weights, good)
 TEST_F(weights, padded_header)
 {
 	static const char json[] = "{}        ";
+	const char *expect = getenv("P2PBUF_EXPECT_PATH");
 
+	ASSERT_NE(NULL, expect);
 	ASSERT_EQ(0, make(self, strlen(json), json, 0));
-	if (!strcmp("refused", getenv("P2PBUF_EXPECT_PATH")))
+	if (!strcmp(expect, "refused"))
 		SKIP(return, "the drive cannot reach the exporter here");
 	EXPECT_EQ(0, run(self));
 	EXPECT_NE(NULL, strstr(self->out, "0 tensors"));
