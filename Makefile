@@ -46,7 +46,7 @@ help:
 	@echo 'make soak HOURS=1      tests by chance, until the time is over (SEED=, ROUND=)'
 	@echo 'make fuzz CALLS=n       calls by chance on that kernel (SEED=, SECONDS=, STOCK=1)'
 	@echo 'make fuzz-lib          libFuzzer on what the library parses (SECONDS=)'
-	@echo 'make bench             instructions per I/O, bytes per second, build/bench/results.tsv'
+	@echo 'make bench             instructions per I/O, bytes per second, build/bench/*.tsv'
 	@echo 'make style             checkpatch, sparse, W=1, kernel-doc, analyser, uapi alone'
 	@echo 'make shell TOPO=bus    a guest to play with'
 	@echo

@@ -196,7 +196,7 @@ static void row_head(const struct bench_file *file,
 		     const struct bench_method *method, uint32_t size,
 		     uint32_t depth)
 {
-	printf("results.tsv\t%s-%s\t%u\t%u\t%s\t", file->name, method->name,
+	printf("files.tsv\t%s-%s\t%u\t%u\t%s\t", file->name, method->name,
 	       size, depth, topology);
 }
 

@@ -71,7 +71,7 @@ void bench_report_figure(const struct bench_run *run,
 	add_row(run)->figure = *figure;
 	if (run->method == &bench_nop)
 		return;
-	printf("results.tsv\t%s%s\t%u\t%u\t%s\t%llu\t%llu-%llu\t%s\t-\n",
+	printf("results.tsv\t%s%s\t%u\t%u\t%s\t%llu\t%llu-%llu\t%s\n",
 	       run->method->name, polled_suffix(run->polled), run->size,
 	       run->depth, topology, (unsigned long long)figure->median,
 	       (unsigned long long)figure->p10,
