@@ -277,12 +277,5 @@ TEST_F(mr, foreign_buffer)
 
 int main(int argc, char **argv)
 {
-	int ret = ptv_nic_up();
-
-	if (ret && ret != -ENODEV) {
-		ksft_print_msg("no test NIC: %s\n", strerror(-ret));
-		return 1;
-	}
-	ptk_scale_limits();
-	exit(test_harness_run(argc, argv));
+	return ptv_main(argc, argv);
 }

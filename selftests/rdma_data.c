@@ -182,6 +182,23 @@ TEST_F_TIMEOUT(data, read, 120)
 	}
 }
 
+/* The @i-th @bytes, to their own place; with immediate data unless it is 0. */
+static void prep_write(DATA_DATA *self, int i, __u64 bytes, __u32 imm)
+{
+	const struct p2pbuf_rdma_cmd cmd = {
+		.local_id = self->local_id,
+		.remote_id = self->remote_id,
+		.local_offset = i * bytes,
+		.remote_offset = i * bytes,
+		.length = bytes,
+		.imm = imm,
+	};
+
+	ptd_prep(&self->pair.a.ring, self->pair.a.fd,
+		 imm ? P2PBUF_RDMA_URING_WRITE_IMM : P2PBUF_RDMA_URING_WRITE,
+		 &cmd, i);
+}
+
 /* Three times what the peer has room for, and it takes its time. */
 TEST_F_TIMEOUT(data, immediate, 120)
 {
@@ -193,18 +210,8 @@ TEST_F_TIMEOUT(data, immediate, 120)
 
 	ptd_fill(from, COUNT * BYTES, 99);
 	memset(to, PTD_POISON, COUNT * BYTES + GUARD);
-	for (i = 0; i < COUNT; i++) {
-		struct p2pbuf_rdma_cmd cmd = {
-			.local_id = self->local_id,
-			.remote_id = self->remote_id,
-			.local_offset = i * BYTES,
-			.remote_offset = i * BYTES,
-			.length = BYTES,
-			.imm = 0x7fffffff - i,
-		};
-
-		ptd_prep(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE_IMM, &cmd, i);
-	}
+	for (i = 0; i < COUNT; i++)
+		prep_write(self, i, BYTES, 0x7fffffff - i);
 	ASSERT_LE(0, io_uring_submit(&a->ring));
 	for (i = 0; i < COUNT; i++) {
 		ASSERT_EQ(0x7fffffff - i,
@@ -242,17 +249,8 @@ TEST_F_TIMEOUT(data, deep, 120)
 
 	ptd_fill(from, COUNT * BYTES, 5);
 	memset(to, PTD_POISON, COUNT * BYTES + GUARD);
-	for (i = 0; i < COUNT; i++) {
-		struct p2pbuf_rdma_cmd cmd = {
-			.local_id = self->local_id,
-			.remote_id = self->remote_id,
-			.local_offset = i * BYTES,
-			.remote_offset = i * BYTES,
-			.length = BYTES,
-		};
-
-		ptd_prep(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE, &cmd, i);
-	}
+	for (i = 0; i < COUNT; i++)
+		prep_write(self, i, BYTES, 0);
 	ASSERT_LE(0, io_uring_submit(&a->ring));
 	for (i = 0; i < COUNT; i++)
 		ASSERT_EQ(BYTES, ptd_wait(&a->ring, NULL));
@@ -283,15 +281,7 @@ TEST_F(data, before_the_grant)
 					 4096));
 }
 
-static void unmake(void)
-{
-	ptd_net_unmake();
-}
-
 int main(int argc, char **argv)
 {
-	atexit(unmake);
-	if (!access(PTD_NODE, F_OK) && ptd_net_make())
-		fprintf(stderr, "# no RDMA device\n");
-	return test_harness_run(argc, argv);
+	return ptd_main(argc, argv);
 }

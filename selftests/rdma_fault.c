@@ -870,19 +870,12 @@ TEST_F_TIMEOUT(fault, device_removed, 120)
 	ASSERT_TRUE(honest_works(self));
 }
 
-static void unmake(void)
-{
-	ptd_net_unmake();
-}
-
 int main(int argc, char **argv)
 {
 	if (argc > 3 && !strcmp(argv[1], "hostile"))
 		return hostile(argc, argv);
-	atexit(unmake);
 	if (!access(PTD_NODE, F_OK) &&
-	    (ptd_net_make() || ptd_run("modprobe rdma_ucm && cp %s " COPY,
-				       argv[0])))
-		fprintf(stderr, "# no RDMA device\n");
-	return test_harness_run(argc, argv);
+	    ptd_run("modprobe rdma_ucm && cp %s " COPY, argv[0]))
+		fprintf(stderr, "# no hostile peer\n");
+	return ptd_main(argc, argv);
 }

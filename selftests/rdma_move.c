@@ -332,15 +332,7 @@ TEST_F_TIMEOUT(move, with_nvme, 240)
 	close(node);
 }
 
-static void unmake(void)
-{
-	ptd_net_unmake();
-}
-
 int main(int argc, char **argv)
 {
-	atexit(unmake);
-	if (!access(PTD_NODE, F_OK) && ptd_net_make())
-		fprintf(stderr, "# no RDMA device\n");
-	return test_harness_run(argc, argv);
+	return ptd_main(argc, argv);
 }

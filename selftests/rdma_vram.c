@@ -203,15 +203,7 @@ TEST_F_TIMEOUT(vram, unbound, 120)
 	ASSERT_EQ(0, ptr_probe(&self->rig.region));
 }
 
-static void unmake(void)
-{
-	ptd_net_unmake();
-}
-
 int main(int argc, char **argv)
 {
-	atexit(unmake);
-	if (!access(PTD_NODE, F_OK) && ptd_net_make())
-		fprintf(stderr, "# no RDMA device\n");
-	return test_harness_run(argc, argv);
+	return ptd_main(argc, argv);
 }

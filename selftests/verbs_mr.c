@@ -608,15 +608,7 @@ TEST_F(verbs, process_killed)
 	EXPECT_EQ(SIZE, ptx_check(self->far.cpu, SIZE, 9));
 }
 
-/* One NIC for all: a link takes longer than a test. */
 int main(int argc, char **argv)
 {
-	int ret = ptv_nic_up();
-
-	if (ret && ret != -ENODEV) {
-		ksft_print_msg("no test NIC: %s\n", strerror(-ret));
-		return 1;
-	}
-	ptk_scale_limits();
-	exit(test_harness_run(argc, argv));
+	return ptv_main(argc, argv);
 }

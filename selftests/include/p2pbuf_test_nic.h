@@ -21,6 +21,8 @@
 #include <linux/netlink.h>
 #include <rdma/rdma_netlink.h>
 
+#include "kselftest_harness.h"
+
 #define PTV_MODULE	"p2pbuf_nic"
 #define PTV_DEVICE	"p2pbuf_nic0"
 #define PTV_NETDEV	"p2pbufnic"
@@ -115,6 +117,19 @@ static inline int ptv_nic_up(void)
 	if (ret || atexit(ptv_nic_down))
 		ptv_nic_down();
 	return ret;
+}
+
+/* One NIC for all: a link takes longer than a test. */
+static inline int ptv_main(int argc, char **argv)
+{
+	int ret = ptv_nic_up();
+
+	if (ret && ret != -ENODEV) {
+		ksft_print_msg("no test NIC: %s\n", strerror(-ret));
+		return 1;
+	}
+	ptk_scale_limits();
+	return test_harness_run(argc, argv);
 }
 
 /* "dynamic", "revocable" or "pinned", for registrations to come. */

@@ -3,8 +3,8 @@
  * Two ends of an RDMA connection in one guest: stock rxe on a dummy network
  * device, the node by raw ioctls and io_uring commands.
  *
- * ptd_net_make() makes the device once for a whole program, before the harness
- * forks; ptd_net_unmake() takes it down again.
+ * ptd_main() makes the device once for a whole program, before the harness
+ * forks, and takes it down at the end.
  */
 #ifndef P2PBUF_TEST_RDMA_H
 #define P2PBUF_TEST_RDMA_H
@@ -27,6 +27,8 @@
 #include <rdma/rdma_netlink.h>
 
 #include <linux/p2pbuf_rdma.h>
+
+#include "kselftest_harness.h"
 
 #define PTD_NODE	"/dev/p2pbuf-rdma"
 #define PTD_NETDEV	"p2pbuf0"
@@ -114,6 +116,26 @@ static inline int ptd_net_make(void)
 	    ptd_run("ip link set %s up", PTD_NETDEV))
 		return -ENODEV;
 	return ptd_link_add(PTD_RXE, PTD_NETDEV);
+}
+
+/* At the end of the program, not of its children. */
+static pid_t ptd_owner;
+
+static inline void ptd_net_end(void)
+{
+	if (getpid() == ptd_owner)
+		ptd_net_unmake();
+}
+
+/* One network for all: an RDMA device takes longer than a test. */
+static inline int ptd_main(int argc, char **argv)
+{
+	ptd_owner = getpid();
+	atexit(ptd_net_end);
+	if (!access(PTD_NODE, F_OK) && ptd_net_make())
+		fprintf(stderr, "# no RDMA device\n");
+	ptk_scale_limits();
+	return test_harness_run(argc, argv);
 }
 
 /* ---- the node -------------------------------------------------------------- */
