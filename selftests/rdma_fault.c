@@ -3,58 +3,20 @@
  * Peers that are killed, silent or hostile: they end their own connection and
  * nothing else.
  *
- * The hostile peer is this program again, called as `rdma_fault hostile`. It
- * speaks to the node by plain verbs, from user space, and says what it likes.
- * Verbs take the provider's library, so it runs in the build root
- * (/ci/toolbox). An honest connection is up all the time and must not notice.
+ * The hostile peer is p2pbuf_test_peer.h. An honest connection is up all the
+ * time and must not notice.
  *
  * P2PBUF_RDMA_FUZZ=n in the environment: connections with messages made by
  * chance (default 5, seed P2PBUF_SEED).
  */
 #include <liburing.h>
-#include <signal.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <rdma/rdma_cma.h>
-#include <rdma/rdma_verbs.h>
 
 #include "p2pbuf_test_rig.h"
 #include "p2pbuf_test_mock.h"
 #include "p2pbuf_test_rdma.h"
+#include "p2pbuf_test_peer.h"
 
 #define BUFFER		65536ull
-#define COPY		"/tmp/rdma_fault"
-
-/* ---- what goes over the wire, see Documentation/rdma.rst -------------------- */
-
-#define MAGIC		0x62703270u
-
-enum { CREDIT = 1, GRANT, RECALL, RECALL_ACK, WITHDRAW };
-
-struct hello {
-	__le32 magic;
-	__le16 version;
-	__le16 size;
-	__le64 reserved;
-};
-
-struct message {
-	__le32 magic;
-	__le16 version;
-	__le16 type;
-	__le32 seq;
-	__le32 ack;
-	__le32 imm_ack;
-	__le32 id;
-	__le64 epoch;
-	__le64 length;
-	__le32 segment;
-	__u8 count;
-	__u8 shift;
-	__u8 rights;
-	__u8 flags;
-	__le32 keys[4];
-} __attribute__((packed));
 
 /**
  * struct lie - a message that may not be said
@@ -67,14 +29,14 @@ struct message {
  */
 struct lie {
 	const char *what;
-	void (*change)(struct message *m);
+	void (*change)(struct ptd_wire_msg *m);
 	int base;
 	bool before;
 	__u32 bytes;
 	int error;
 };
 
-#define LIE(_name, _what) static void _name(struct message *m) { _what; }
+#define LIE(_name, _what) static void _name(struct ptd_wire_msg *m) { _what; }
 
 LIE(nothing, (void)m)
 LIE(magic, m->magic ^= 1)
@@ -110,270 +72,120 @@ LIE(flags_2, m->flags = 2)
 LIE(keys_more, m->keys[1] = 7)
 
 static const struct lie lies[] = {
-	{ .what = "wrong magic", .change = magic, .base = GRANT },
-	{ .what = "version 2", .change = version, .base = GRANT },
-	{ .what = "type 0", .change = type_0, .base = GRANT },
-	{ .what = "type 6", .change = type_6, .base = CREDIT },
-	{ .what = "type 65535", .change = type_max, .base = CREDIT },
-	{ .what = "a number twice", .change = seq_back, .base = GRANT },
-	{ .what = "a number left out", .change = seq_gap, .base = GRANT },
+	{ .what = "wrong magic", .change = magic, .base = PTD_GRANT },
+	{ .what = "version 2", .change = version, .base = PTD_GRANT },
+	{ .what = "type 0", .change = type_0, .base = PTD_GRANT },
+	{ .what = "type 6", .change = type_6, .base = PTD_CREDIT },
+	{ .what = "type 65535", .change = type_max, .base = PTD_CREDIT },
+	{ .what = "a number twice", .change = seq_back, .base = PTD_GRANT },
+	{ .what = "a number left out", .change = seq_gap, .base = PTD_GRANT },
 	{ .what = "acknowledges what was not sent",
-	  .change = ack_ahead, .base = GRANT },
-	{ .what = "acknowledges backwards", .change = ack_back, .base = GRANT },
+	  .change = ack_ahead, .base = PTD_GRANT },
+	{ .what = "acknowledges backwards", .change = ack_back, .base = PTD_GRANT },
 	{ .what = "takes immediate data that was not sent",
-	  .change = imm_ahead, .base = GRANT },
-	{ .what = "grants id 0", .change = id_0, .base = GRANT },
-	{ .what = "grants id 65", .change = id_65, .base = GRANT },
-	{ .what = "grants id 2^32-1", .change = id_max, .base = GRANT },
-	{ .what = "grants epoch 0", .change = epoch_0, .base = GRANT },
-	{ .what = "grants nothing", .change = length_0, .base = GRANT },
-	{ .what = "grants half a page", .change = length_odd, .base = GRANT },
-	{ .what = "grants 2 TiB", .change = length_huge, .base = GRANT },
-	{ .what = "grants 2^64-1 bytes", .change = length_max, .base = GRANT },
-	{ .what = "begins with key 1", .change = segment_1, .base = GRANT },
-	{ .what = "grants without a key", .change = count_0, .base = GRANT },
-	{ .what = "5 keys in a message", .change = count_5, .base = GRANT },
-	{ .what = "more keys than it takes", .change = count_2, .base = GRANT },
-	{ .what = "keys for 2 KiB", .change = shift_11, .base = GRANT },
-	{ .what = "keys for 2 GiB", .change = shift_31, .base = GRANT },
-	{ .what = "keys for 2^255 bytes", .change = shift_255, .base = GRANT },
-	{ .what = "grants no right", .change = rights_0, .base = GRANT },
+	  .change = imm_ahead, .base = PTD_GRANT },
+	{ .what = "grants id 0", .change = id_0, .base = PTD_GRANT },
+	{ .what = "grants id 65", .change = id_65, .base = PTD_GRANT },
+	{ .what = "grants id 2^32-1", .change = id_max, .base = PTD_GRANT },
+	{ .what = "grants epoch 0", .change = epoch_0, .base = PTD_GRANT },
+	{ .what = "grants nothing", .change = length_0, .base = PTD_GRANT },
+	{ .what = "grants half a page", .change = length_odd, .base = PTD_GRANT },
+	{ .what = "grants 2 TiB", .change = length_huge, .base = PTD_GRANT },
+	{ .what = "grants 2^64-1 bytes", .change = length_max, .base = PTD_GRANT },
+	{ .what = "begins with key 1", .change = segment_1, .base = PTD_GRANT },
+	{ .what = "grants without a key", .change = count_0, .base = PTD_GRANT },
+	{ .what = "5 keys in a message", .change = count_5, .base = PTD_GRANT },
+	{ .what = "more keys than it takes", .change = count_2, .base = PTD_GRANT },
+	{ .what = "keys for 2 KiB", .change = shift_11, .base = PTD_GRANT },
+	{ .what = "keys for 2 GiB", .change = shift_31, .base = PTD_GRANT },
+	{ .what = "keys for 2^255 bytes", .change = shift_255, .base = PTD_GRANT },
+	{ .what = "grants no right", .change = rights_0, .base = PTD_GRANT },
 	{ .what = "grants an unknown right",
-	  .change = rights_4, .base = GRANT },
-	{ .what = "a flag on a grant", .change = flags_1, .base = GRANT },
-	{ .what = "a key behind the last", .change = keys_more, .base = GRANT },
+	  .change = rights_4, .base = PTD_GRANT },
+	{ .what = "a flag on a grant", .change = flags_1, .base = PTD_GRANT },
+	{ .what = "a key behind the last", .change = keys_more, .base = PTD_GRANT },
 	{ .what = "grants what is granted",
-	  .change = epoch_other, .base = GRANT, .before = true },
+	  .change = epoch_other, .base = PTD_GRANT, .before = true },
 	{ .what = "recalls what was not granted",
-	  .change = nothing, .base = RECALL },
+	  .change = nothing, .base = PTD_RECALL },
 	{ .what = "recalls another epoch",
-	  .change = epoch_other, .base = RECALL, .before = true },
+	  .change = epoch_other, .base = PTD_RECALL, .before = true },
 	{ .what = "an unknown flag on a recall",
-	  .change = flags_2, .base = RECALL, .before = true },
+	  .change = flags_2, .base = PTD_RECALL, .before = true },
 	{ .what = "recalls with a length",
-	  .change = length_odd, .base = RECALL, .before = true },
+	  .change = length_odd, .base = PTD_RECALL, .before = true },
 	{ .what = "withdraws what is granted",
-	  .change = nothing, .base = WITHDRAW, .before = true },
-	{ .what = "gives back unasked", .change = nothing, .base = RECALL_ACK },
+	  .change = nothing, .base = PTD_WITHDRAW, .before = true },
+	{ .what = "gives back unasked", .change = nothing, .base = PTD_RECALL_ACK },
 	{ .what = "gives back another epoch",
-	  .change = epoch_other, .base = RECALL_ACK },
+	  .change = epoch_other, .base = PTD_RECALL_ACK },
 	{ .what = "gives back id 2^32-1",
-	  .change = id_max, .base = RECALL_ACK },
-	{ .what = "a credit with an id", .change = id_65, .base = CREDIT },
+	  .change = id_max, .base = PTD_RECALL_ACK },
+	{ .what = "a credit with an id", .change = id_65, .base = PTD_CREDIT },
 	{ .what = "half a message",
-	  .change = nothing, .base = CREDIT, .bytes = 32 },
+	  .change = nothing, .base = PTD_CREDIT, .bytes = 32 },
 	{ .what = "no bytes at all",
-	  .change = nothing, .base = CREDIT, .bytes = 0xffff },
+	  .change = nothing, .base = PTD_CREDIT, .bytes = 0xffff },
 	{ .what = "a message too long",
-	  .change = nothing, .base = CREDIT, .bytes = 80, .error = EIO },
+	  .change = nothing, .base = PTD_CREDIT, .bytes = 80, .error = EIO },
 };
 
 #define LIES		(sizeof(lies) / sizeof(lies[0]))
 
 /* ---- the hostile peer ------------------------------------------------------- */
 
-#define RECEIVES	48
-
-/**
- * struct peer - its end of a connection
- * @id: of librdmacm
- * @connected: it is
- * @mr: of the memory below
- * @rx: what was received
- * @tx: what is sent
- * @received: messages
- * @seq: of the last message sent
- * @grant: the first GRANT that came
- */
-struct peer {
-	struct rdma_cm_id *id;
-	bool connected;
-	struct ibv_mr *mr;
-	struct {
-		char rx[RECEIVES][128];
-		char tx[4096];
-	} *memory;
-	int received;
-	__u32 seq;
-	struct message grant;
-};
-
-static int peer_connect(struct peer *p, const char *port,
-			const struct hello *hello)
+static void peer_tell(struct ptd_peer *p, const struct lie *lie)
 {
-	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *res;
-	struct ibv_qp_init_attr attr = {
-		.cap = { 64, RECEIVES, 1, 1, 0 },
-		.sq_sig_all = 1,
-	};
-	struct rdma_conn_param param = {
-		.private_data = hello,
-		.private_data_len = sizeof(*hello),
-		.responder_resources = 4,
-		.initiator_depth = 4,
-		.retry_count = 7,
-		.rnr_retry_count = 7,
-	};
-	int i;
-
-	memset(p, 0, sizeof(*p));
-	if (rdma_getaddrinfo(PTD_ADDRESS, port, &hints, &res))
-		return -errno;
-	if (rdma_create_ep(&p->id, res, NULL, &attr))
-		return -errno;
-	rdma_freeaddrinfo(res);
-	if (!p->id)
-		return -EINVAL;
-	p->memory = ptn_memory(sizeof(*p->memory));
-	p->mr = rdma_reg_msgs(p->id, p->memory, sizeof(*p->memory));
-	if (!p->mr)
-		return -errno;
-	for (i = 0; i < RECEIVES; i++)
-		if (rdma_post_recv(p->id, NULL, p->memory->rx[i], 128, p->mr))
-			return -errno;
-	if (rdma_connect(p->id, &param))
-		return -errno;
-	p->connected = true;
-	return 0;
-}
-
-static void peer_close(struct peer *p)
-{
-	struct ibv_mr *mr = p->mr;
-
-	/* One that was refused would wait for ever to be told of its end. */
-	if (p->connected)
-		rdma_disconnect(p->id);
-	if (mr)
-		rdma_dereg_mr(mr);
-	if (p->id)
-		rdma_destroy_ep(p->id);
-	if (p->memory)
-		munmap(p->memory, sizeof(*p->memory));
-}
-
-/* The next message; a completion that failed is the end. */
-static int peer_receive(struct peer *p, struct message *m)
-{
-	struct ibv_wc wc;
-
-	if (!p->id || rdma_get_recv_comp(p->id, &wc) <= 0 || wc.status)
-		return -ECONNRESET;
-	memcpy(m, p->memory->rx[p->received++ % RECEIVES], sizeof(*m));
-	return 0;
-}
-
-/*
- * 0 when it has arrived. A connection that is dead does not answer, and to
- * find that out by itself takes the transport too long.
- */
-static int peer_post(struct peer *p, struct ibv_send_wr *wr)
-{
-	struct ibv_send_wr *bad;
-	struct ibv_wc wc;
-	int tries, n;
-
-	if (!p->id || ibv_post_send(p->id->qp, wr, &bad))
-		return -EIO;
-	for (tries = 0; tries < 300 * ptk_slow(); tries++) {
-		n = ibv_poll_cq(p->id->send_cq, 1, &wc);
-		if (n)
-			return n < 0 || wc.status ? -ECONNRESET : 0;
-		usleep(1000);
-	}
-	return -ETIMEDOUT;
-}
-
-static int peer_send(struct peer *p, const struct message *m, __u32 bytes)
-{
-	struct ibv_sge sge = {
-		.addr = (uintptr_t)p->memory->tx,
-		.length = bytes == 0xffff ? 0 : bytes ? bytes : sizeof(*m),
-		.lkey = p->mr->lkey,
-	};
-	struct ibv_send_wr wr = {
-		.sg_list = &sge, .num_sge = 1, .opcode = IBV_WR_SEND,
-		.send_flags = IBV_SEND_SIGNALED,
-	};
-
-	memset(p->memory->tx, 0, sizeof(p->memory->tx));
-	memcpy(p->memory->tx, m, sizeof(*m));
-	return peer_post(p, &wr);
-}
-
-/* A message that may be said, with the next number. */
-static struct message peer_message(struct peer *p, int type)
-{
-	struct message m = {
-		.magic = MAGIC, .version = 1, .type = type, .seq = ++p->seq,
-		.ack = p->received,
-	};
-
-	if (type == CREDIT)
-		return m;
-	m.id = 1;
-	m.epoch = type == RECALL_ACK ? p->grant.epoch : 5;
-	if (type != GRANT)
-		return m;
-	m.length = 4096;
-	m.count = 1;
-	m.shift = 21;
-	m.rights = 3;
-	m.keys[0] = 0x12345678;
-	return m;
-}
-
-static void peer_tell(struct peer *p, const struct lie *lie)
-{
-	struct message m;
+	struct ptd_wire_msg m;
 
 	if (lie->before) {
-		m = peer_message(p, GRANT);
-		if (peer_send(p, &m, 0))
+		m = ptd_peer_message(p, PTD_GRANT);
+		if (ptd_peer_send(p, &m, 0))
 			return;
 	}
-	m = peer_message(p, lie->base);
+	m = ptd_peer_message(p, lie->base);
 	lie->change(&m);
-	peer_send(p, &m, lie->bytes);
+	ptd_peer_send(p, &m, lie->bytes);
 }
 
 /* Any bytes, in a message that is right but for them. */
-static void peer_fuzz(struct peer *p, unsigned int *seed)
+static void peer_fuzz(struct ptd_peer *p, unsigned int *seed)
 {
 	int messages, n, byte;
-	struct message m;
+	struct ptd_wire_msg m;
 
 	for (messages = 0; messages < 12; messages++) {
-		m = peer_message(p, 1 + rand_r(seed) % 5);
+		m = ptd_peer_message(p, 1 + rand_r(seed) % 5);
 		for (n = rand_r(seed) % 3; n; n--) {
 			byte = rand_r(seed) % sizeof(m);
 			((__u8 *)&m)[byte] = rand_r(seed) % 4 ?
 					     rand_r(seed) % 8 : rand_r(seed);
 		}
-		if (peer_send(p, &m, 0))
+		if (ptd_peer_send(p, &m, 0))
 			return;
 	}
 	/* Still there? Then this is too much. */
 	m.magic = 0;
-	peer_send(p, &m, 0);
+	ptd_peer_send(p, &m, 0);
 }
 
 /* Numbers in order, but nobody's window is minded. */
-static void peer_flood(struct peer *p)
+static void peer_flood(struct ptd_peer *p)
 {
-	struct message m;
+	struct ptd_wire_msg m;
 	int i;
 
 	for (i = 0; i < 2000; i++) {
-		m = peer_message(p, CREDIT);
+		m = ptd_peer_message(p, PTD_CREDIT);
 		m.ack = 0;
-		if (peer_send(p, &m, 0))
+		if (ptd_peer_send(p, &m, 0))
 			return;
 	}
 }
 
 /* Not what was granted, or not where. */
-static void peer_write(struct peer *p, __u64 address, __u32 key, __u32 bytes)
+static void peer_write(struct ptd_peer *p, __u64 address, __u32 key,
+		       __u32 bytes)
 {
 	struct ibv_sge sge = {
 		.addr = (uintptr_t)p->memory->tx,
@@ -387,15 +199,7 @@ static void peer_write(struct peer *p, __u64 address, __u32 key, __u32 bytes)
 	};
 
 	memset(p->memory->tx, 0xee, sizeof(p->memory->tx));
-	peer_post(p, &wr);
-}
-
-/* The parent has seen what it wanted to see. */
-static bool peer_wait(void)
-{
-	char byte;
-
-	return read(0, &byte, 1) == 1;
+	ptd_peer_post(p, &wr);
 }
 
 /**
@@ -409,12 +213,12 @@ struct part {
 	unsigned int number;
 };
 
-static void peer_play(struct peer *p, struct part part)
+static void peer_play(struct ptd_peer *p, struct part part)
 {
 	const __u64 first = 1ull << 40;
 	__u32 key;
 
-	if (peer_receive(p, &p->grant))
+	if (ptd_peer_receive(p, &p->grant))
 		return;
 	key = p->grant.keys[0];
 	switch (part.kind) {
@@ -442,7 +246,7 @@ static void peer_play(struct peer *p, struct part part)
 			peer_write(p, first, key, 16);
 		break;
 	case 's':
-		peer_wait();
+		ptd_peer_wait();
 		/* The lease was taken away meanwhile. */
 		peer_write(p, first, key, 4096);
 		break;
@@ -452,18 +256,18 @@ static void peer_play(struct peer *p, struct part part)
 /* rdma_fault hostile PORT PART...: one connection for each part. */
 static int hostile(int argc, char **argv)
 {
-	struct hello hello = { MAGIC, 1, sizeof(struct message), 0 };
-	struct peer p;
+	struct ptd_wire_hello hello = ptd_wire_hello();
+	struct ptd_peer p;
 	int i, ret;
 
 	for (i = 3; i < argc; i++) {
 		struct part part = { argv[i][0], strtoul(argv[i] + 1, NULL, 0) };
 
 		hello.version = part.kind == 'v' ? 2 : 1;
-		hello.size = part.kind == 'z' ? 65 : sizeof(struct message);
-		ret = peer_connect(&p, argv[2], &hello);
+		hello.size = part.kind == 'z' ? 65 : sizeof(struct ptd_wire_msg);
+		ret = ptd_peer_connect(&p, argv[2], &hello);
 		if (part.kind == 'v' || part.kind == 'z') {
-			peer_close(&p);
+			ptd_peer_close(&p);
 			if (!ret)
 				return 3;
 			continue;
@@ -474,9 +278,9 @@ static int hostile(int argc, char **argv)
 			return 2;
 		}
 		peer_play(&p, part);
-		if (!peer_wait())
+		if (!ptd_peer_wait())
 			return 4;
-		peer_close(&p);
+		ptd_peer_close(&p);
 	}
 	return 0;
 }
@@ -488,8 +292,7 @@ FIXTURE(fault) {
 	struct ptn_buffer buffer;
 	int mock;
 	int wanted;	/* what the hostile are granted */
-	int pipe;
-	pid_t pid;
+	struct ptd_hostile peer;
 };
 
 #define FAULT_DATA FIXTURE_DATA(fault)
@@ -499,7 +302,7 @@ FIXTURE_SETUP(fault)
 	int ret = ptd_open();
 
 	self->honest = (struct ptd_pair){};
-	self->pid = 0;
+	self->peer.pid = 0;
 	if (ret == -ENOENT)
 		SKIP(return, "no " PTD_NODE);
 	ASSERT_LE(0, ret);
@@ -521,10 +324,7 @@ FIXTURE_SETUP(fault)
 
 FIXTURE_TEARDOWN(fault)
 {
-	if (self->pid > 0) {
-		kill(self->pid, SIGKILL);
-		waitpid(self->pid, NULL, 0);
-	}
+	ptd_hostile_kill(&self->peer);
 	ptd_pair_close(&self->honest);
 	ptn_buffer_free(&self->buffer);
 	close(self->wanted);
@@ -548,40 +348,9 @@ static bool honest_works(FAULT_DATA *self)
 	       ptd_check_poison(map + 12288, 4096) == 4096;
 }
 
-/* @parts: separated by blanks. */
 static bool hostile_start(FAULT_DATA *self, const char *parts)
 {
-	char command[4096];
-	int pipes[2];
-
-	if (pipe(pipes))
-		return false;
-	self->pipe = pipes[1];
-	snprintf(command, sizeof(command),
-		 "exec /ci/toolbox " COPY " hostile %d %s",
-		 self->honest.port, parts);
-	self->pid = fork();
-	if (!self->pid) {
-		dup2(pipes[0], 0);
-		close(pipes[1]);
-		execl("/bin/sh", "sh", "-c", command, NULL);
-		_exit(127);
-	}
-	close(pipes[0]);
-	return self->pid > 0;
-}
-
-/* It has done all its parts and found nothing wrong with them. */
-static bool hostile_ended(FAULT_DATA *self)
-{
-	int status = -1;
-
-	close(self->pipe);
-	waitpid(self->pid, &status, 0);
-	self->pid = 0;
-	if (status)
-		fprintf(stderr, "# the hostile peer ended with %x\n", status);
-	return !status;
+	return ptd_hostile_start(&self->peer, self->honest.port, parts);
 }
 
 /* Its next connection, with a buffer granted to it. */
@@ -602,22 +371,6 @@ static int hostile_accept(FAULT_DATA *self, __u32 rights)
 		return ret;
 	}
 	return fd;
-}
-
-/* How it ended, a positive errno; 0 when it did not. */
-static int hostile_outcome(int fd)
-{
-	struct p2pbuf_rdma_info info;
-	int tries;
-
-	for (tries = 0; tries < 6000; tries++) {
-		if (ptd_info(fd, &info))
-			return 0;
-		if (info.state == P2PBUF_RDMA_DEAD)
-			return info.error;
-		usleep(5000);
-	}
-	return 0;
 }
 
 static bool nobody_wrote(FAULT_DATA *self)
@@ -649,8 +402,8 @@ static int hostile_connection(FAULT_DATA *self, __u32 rights)
 
 	if (fd < 0)
 		return 0;
-	error = hostile_outcome(fd);
-	if (write(self->pipe, "", 1) != 1)
+	error = ptd_outcome(fd);
+	if (!ptd_hostile_go(&self->peer))
 		error = 0;
 	close(fd);
 	return error;
@@ -673,7 +426,7 @@ TEST_F_TIMEOUT(fault, lies, 240)
 		if (i % 10 == 0)
 			ASSERT_TRUE(honest_works(self));
 	}
-	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(ptd_hostile_ended(&self->peer));
 	ASSERT_TRUE(honest_works(self));
 	ASSERT_TRUE(nobody_wrote(self));
 }
@@ -695,7 +448,7 @@ TEST_F_TIMEOUT(fault, fuzz, 240)
 		ASSERT_NE(0, hostile_connection(self, P2PBUF_RDMA_RIGHT_READ))
 			TH_LOG("seed %u", seed * 1000 + i);
 	}
-	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(ptd_hostile_ended(&self->peer));
 	ASSERT_TRUE(honest_works(self));
 	ASSERT_TRUE(nobody_wrote(self));
 }
@@ -704,7 +457,7 @@ TEST_F_TIMEOUT(fault, flood, 120)
 {
 	ASSERT_TRUE(hostile_start(self, "o"));
 	ASSERT_EQ(EPROTO, hostile_connection(self, P2PBUF_RDMA_RIGHT_READ));
-	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(ptd_hostile_ended(&self->peer));
 	ASSERT_TRUE(honest_works(self));
 }
 
@@ -721,7 +474,7 @@ TEST_F_TIMEOUT(fault, writes_elsewhere, 120)
 	}
 	/* The right key and address, but only the right to read. */
 	EXPECT_NE(0, hostile_connection(self, P2PBUF_RDMA_RIGHT_READ));
-	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(ptd_hostile_ended(&self->peer));
 	ASSERT_TRUE(honest_works(self));
 	ASSERT_TRUE(nobody_wrote(self));
 }
@@ -730,7 +483,7 @@ TEST_F_TIMEOUT(fault, writes_elsewhere, 120)
 TEST_F_TIMEOUT(fault, wrong_hello, 120)
 {
 	ASSERT_TRUE(hostile_start(self, "v z"));
-	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(ptd_hostile_ended(&self->peer));
 	ASSERT_TRUE(honest_works(self));
 }
 
@@ -755,8 +508,9 @@ TEST_F_TIMEOUT(fault, silent, 120)
 	EXPECT_EQ(ETIMEDOUT, info.error);
 	EXPECT_EQ(1, info.recalls_sent);
 	EXPECT_EQ(1, info.revocations);
-	ASSERT_EQ(2, write(self->pipe, "gg", 2));
-	ASSERT_TRUE(hostile_ended(self));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	ASSERT_TRUE(ptd_hostile_ended(&self->peer));
 	ASSERT_TRUE(nobody_wrote(self));
 	ASSERT_TRUE(honest_works(self));
 	close(fd);
@@ -800,8 +554,8 @@ TEST_F_TIMEOUT(fault, killed, 120)
 
 	ASSERT_EQ(0, ptd_ring(&ring, 64));
 	for (round = 0; round < 2; round++) {
-		self->pid = fork();
-		if (!self->pid)
+		self->peer.pid = fork();
+		if (!self->peer.pid)
 			victim(self->honest.port);
 		fd = hostile_accept(self, PTD_BOTH);
 		ASSERT_LE(0, fd);
@@ -810,9 +564,9 @@ TEST_F_TIMEOUT(fault, killed, 120)
 		ASSERT_EQ(32, io_uring_submit(&ring));
 		/* Right away, and with traffic both ways. */
 		usleep(round * 100000);
-		kill(self->pid, SIGKILL);
-		ASSERT_EQ(self->pid, waitpid(self->pid, NULL, 0));
-		self->pid = 0;
+		kill(self->peer.pid, SIGKILL);
+		ASSERT_EQ(self->peer.pid, waitpid(self->peer.pid, NULL, 0));
+		self->peer.pid = 0;
 		for (i = 0; i < 32; i++) {
 			ret = ptd_wait(&ring, NULL);
 			EXPECT_TRUE(ret == (int)BUFFER || ret == -ECONNRESET ||
@@ -820,7 +574,7 @@ TEST_F_TIMEOUT(fault, killed, 120)
 				    ret == -EREMOTEIO)
 				TH_LOG("%d", ret);
 		}
-		ASSERT_NE(0, hostile_outcome(fd));
+		ASSERT_NE(0, ptd_outcome(fd));
 		ASSERT_EQ(0, ptd_info(fd, &info));
 		EXPECT_EQ(0, info.revocations);
 		/* Nobody is asked for a lease any more. */
@@ -852,8 +606,8 @@ TEST_F_TIMEOUT(fault, device_removed, 120)
 		EXPECT_TRUE(ret == -ENODEV || ret == -ECONNRESET)
 			TH_LOG("%d", ret);
 	}
-	EXPECT_NE(0, hostile_outcome(a->fd));
-	EXPECT_EQ(ENODEV, hostile_outcome(self->honest.listener));
+	EXPECT_NE(0, ptd_outcome(a->fd));
+	EXPECT_EQ(ENODEV, ptd_outcome(self->honest.listener));
 	ASSERT_EQ(0, ptd_info(a->fd, &info));
 	cmd.remote_id = 1;
 	ret = ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE, &cmd);
@@ -874,8 +628,6 @@ int main(int argc, char **argv)
 {
 	if (argc > 3 && !strcmp(argv[1], "hostile"))
 		return hostile(argc, argv);
-	if (!access(PTD_NODE, F_OK) &&
-	    ptd_run("modprobe rdma_ucm && cp %s " COPY, argv[0]))
-		fprintf(stderr, "# no hostile peer\n");
+	ptd_hostile_prepare(argv[0]);
 	return ptd_main(argc, argv);
 }
