@@ -449,6 +449,9 @@ int p2pbuf_rdma_conn_adopt(struct p2pbuf_rdma_conn *conn,
 	rdma_unlock_handler(id);
 	if (!ret)
 		ret = conn_wait(conn, RDMA_CM_EVENT_ESTABLISHED, timeout_ms);
+	/* Who called has refused the answer. */
+	if (ret == -ECONNREFUSED)
+		ret = -ECONNABORTED;
 	if (!ret)
 		ret = conn_up(conn);
 	if (ret)

@@ -68,8 +68,9 @@ static inline void ptd_attribute(struct ptd_message *m, int type,
 			    NLA_ALIGN(a->nla_len);
 }
 
-/* What `rdma link add NAME type rxe netdev NETDEV` does. */
-static inline int ptd_link_add(const char *name, const char *netdev)
+/* What `rdma link add NAME type TYPE netdev NETDEV` does. */
+static inline int ptd_link_add(const char *name, const char *type,
+			       const char *netdev)
 {
 	struct ptd_message m = {
 		.head = {
@@ -90,7 +91,7 @@ static inline int ptd_link_add(const char *name, const char *netdev)
 	if (fd < 0)
 		return -errno;
 	ptd_attribute(&m, RDMA_NLDEV_ATTR_DEV_NAME, name);
-	ptd_attribute(&m, RDMA_NLDEV_ATTR_LINK_TYPE, "rxe");
+	ptd_attribute(&m, RDMA_NLDEV_ATTR_LINK_TYPE, type);
 	ptd_attribute(&m, RDMA_NLDEV_ATTR_NDEV_NAME, netdev);
 	if (send(fd, &m, m.head.nlmsg_len, 0) < 0 ||
 	    recv(fd, &answer, sizeof(answer), 0) < 0)
@@ -115,7 +116,7 @@ static inline int ptd_net_make(void)
 	    ptd_run("ip addr add %s/24 dev %s", PTD_ADDRESS, PTD_NETDEV) ||
 	    ptd_run("ip link set %s up", PTD_NETDEV))
 		return -ENODEV;
-	return ptd_link_add(PTD_RXE, PTD_NETDEV);
+	return ptd_link_add(PTD_RXE, "rxe", PTD_NETDEV);
 }
 
 /* At the end of the program, not of its children. */
@@ -178,7 +179,7 @@ static inline int ptd_connect(int fd, __u16 port,
 	struct p2pbuf_rdma_connect arg = {
 		.size = sizeof(arg),
 		.addr = ptd_address(port),
-		.timeout_ms = PTD_MS,
+		.timeout_ms = PTD_MS * ptk_slow(),
 		.limits = limits,
 	};
 
@@ -191,7 +192,7 @@ static inline int ptd_accept(int fd, int listener,
 	struct p2pbuf_rdma_accept arg = {
 		.size = sizeof(arg),
 		.listen_fd = listener,
-		.timeout_ms = PTD_MS,
+		.timeout_ms = PTD_MS * ptk_slow(),
 		.limits = limits,
 	};
 

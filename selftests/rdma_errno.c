@@ -1,0 +1,596 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Errors of the header's table that take more than a wrong argument: another
+ * RDMA device, a peer that misbehaves, memory that cannot be reached.
+ *
+ * rdma_uapi.c has what can be wrong about an argument, rdma_move.c and
+ * rdma_fault.c how a connection ends. EHOSTUNREACH and ENODATA are said only
+ * to devices that do DMA: path_verdict.c has them.
+ */
+#include <liburing.h>
+#include <poll.h>
+#include <sys/time.h>
+#include <linux/udmabuf.h>
+
+#include "p2pbuf_test_rig.h"
+#include "p2pbuf_test_mock.h"
+#include "p2pbuf_test_rdma.h"
+#include "p2pbuf_test_peer.h"
+
+#define BUFFER		65536ull
+
+static const struct p2pbuf_rdma_limits no_limits;
+
+/* Of the topology that is there to bounce it, only that is of interest. */
+#define NEEDS_HOST_MEMORY() do {					\
+		if (ptn_topology("swiotlb"))				\
+			SKIP(return, "host memory is bounced here");	\
+	} while (0)
+
+/* ---- the other side --------------------------------------------------------- */
+
+/* Whoever it calls accepts, but it goes away instead of saying that it saw. */
+static int hostile_goes_away(const char *port)
+{
+	struct rdma_event_channel *channel = rdma_create_event_channel();
+	struct rdma_addrinfo hints = { .ai_port_space = RDMA_PS_TCP }, *res;
+	struct ptd_wire_hello hello = ptd_wire_hello();
+	struct rdma_conn_param param = {
+		.private_data = &hello,
+		.private_data_len = sizeof(hello),
+	};
+	struct ibv_qp_init_attr attr = {
+		.cap = { 4, 4, 1, 1, 0 }, .qp_type = IBV_QPT_RC,
+	};
+	struct rdma_cm_event *event;
+	struct rdma_cm_id *id;
+	struct pollfd pfd;
+
+	if (!channel || rdma_getaddrinfo(PTD_ADDRESS, port, &hints, &res) ||
+	    rdma_create_id(channel, &id, NULL, RDMA_PS_TCP) ||
+	    rdma_resolve_addr(id, NULL, res->ai_dst_addr, PTD_MS) ||
+	    rdma_get_cm_event(channel, &event) || rdma_ack_cm_event(event) ||
+	    rdma_resolve_route(id, PTD_MS) ||
+	    rdma_get_cm_event(channel, &event) || rdma_ack_cm_event(event) ||
+	    rdma_create_qp(id, NULL, &attr) || rdma_connect(id, &param))
+		return 2;
+	pfd = (struct pollfd){ .fd = channel->fd, .events = POLLIN };
+	return poll(&pfd, 1, -1) == 1 ? 0 : 3;
+}
+
+/* It answers a call, in another version. */
+static int hostile_answers(const char *port)
+{
+	struct rdma_addrinfo hints = {
+		.ai_port_space = RDMA_PS_TCP, .ai_flags = RAI_PASSIVE,
+	}, *res;
+	struct ptd_wire_hello hello = ptd_wire_hello();
+	struct rdma_conn_param param = {
+		.private_data = &hello,
+		.private_data_len = sizeof(hello),
+		.responder_resources = 4,
+		.initiator_depth = 4,
+	};
+	struct ibv_qp_init_attr attr = { .cap = { 4, 4, 1, 1, 0 } };
+	struct rdma_cm_id *listener, *id;
+
+	hello.version = 2;
+	if (rdma_getaddrinfo(PTD_ADDRESS, port, &hints, &res) ||
+	    rdma_create_ep(&listener, res, NULL, &attr) ||
+	    rdma_listen(listener, 4) || rdma_get_request(listener, &id) ||
+	    rdma_accept(id, &param))
+		return 2;
+	return ptd_peer_wait() ? 0 : 3;
+}
+
+/* It grants what it has not; @deaf: it does not take any request at all. */
+static int hostile_grants(const char *port, bool deaf)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_RTS };
+	struct ptd_wire_hello hello = ptd_wire_hello();
+	struct ptd_wire_msg m;
+	struct ptd_peer p;
+
+	if (ptd_peer_connect(&p, port, &hello))
+		return 2;
+	if (deaf && ibv_modify_qp(p.id->qp, &attr,
+				  IBV_QP_STATE | IBV_QP_ACCESS_FLAGS))
+		return 3;
+	m = ptd_peer_message(&p, PTD_GRANT);
+	if (ptd_peer_send(&p, &m, 0))
+		return 4;
+	if (!ptd_peer_wait())
+		return 5;
+	ptd_peer_close(&p);
+	return 0;
+}
+
+/* rdma_errno hostile PORT PART */
+static int hostile(char **argv)
+{
+	switch (argv[3][0]) {
+	case 'a':
+		return hostile_answers(argv[2]);
+	case 'g':
+		return hostile_goes_away(argv[2]);
+	default:
+		return hostile_grants(argv[2], argv[3][0] == 'd');
+	}
+}
+
+/* ---- making a connection ---------------------------------------------------- */
+
+FIXTURE(call) {
+	struct ptd_hostile peer;
+	int listener;
+	int port;
+	int fd;
+};
+
+FIXTURE_SETUP(call)
+{
+	self->peer.pid = 0;
+	self->listener = ptd_open();
+	if (self->listener == -ENOENT)
+		SKIP(return, "no " PTD_NODE);
+	ASSERT_LE(0, self->listener);
+	self->port = ptd_listen(self->listener);
+	ASSERT_LT(0, self->port);
+	self->fd = ptd_open();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(call)
+{
+	if (self->listener < 0)
+		return;
+	ptd_hostile_kill(&self->peer);
+	close(self->fd);
+	close(self->listener);
+}
+
+#define OTHER_NETDEV	"p2pbuf1"
+#define OTHER_ADDRESS	"10.79.0.1"
+
+/* An iWARP device. Debian's kernel has none in software, the debug kernel does. */
+TEST_F_TIMEOUT(call, iwarp, 120)
+{
+	struct p2pbuf_rdma_connect arg = {
+		.size = sizeof(arg),
+		.addr = { .family = AF_INET, .port = 1 },
+		.timeout_ms = PTD_MS,
+	};
+	int ret;
+
+	if (ptd_run("modprobe siw 2>/dev/null"))
+		SKIP(return, "no siw");
+	inet_pton(AF_INET, OTHER_ADDRESS, arg.addr.ip);
+	ASSERT_EQ(0, ptd_run("ip link add %s type dummy", OTHER_NETDEV));
+	ASSERT_EQ(0, ptd_run("ip addr add %s/24 dev %s", OTHER_ADDRESS,
+			     OTHER_NETDEV));
+	ASSERT_EQ(0, ptd_run("ip link set %s up", OTHER_NETDEV));
+	ret = ptd_link_add("siw_p2pbuf", "siw", OTHER_NETDEV);
+	if (!ret)
+		ret = ptd_ioctl(self->fd, P2PBUF_RDMA_CONNECT, &arg);
+	ptd_run("ip link del " OTHER_NETDEV);
+	EXPECT_EQ(-EOPNOTSUPP, ret);
+}
+
+/* Somebody listens, but nobody accepts. */
+TEST_F(call, nobody_accepts)
+{
+	struct p2pbuf_rdma_connect arg = {
+		.size = sizeof(arg),
+		.addr = ptd_address(self->port),
+		.timeout_ms = 200,
+	};
+
+	EXPECT_EQ(-ETIMEDOUT, ptd_ioctl(self->fd, P2PBUF_RDMA_CONNECT, &arg));
+}
+
+struct caller {
+	pthread_t thread;
+	int port;
+	int ret;
+};
+
+static int callers_refused;
+
+static void *caller_run(void *arg)
+{
+	struct caller *c = arg;
+	/* Longer than it takes the others to come. */
+	struct p2pbuf_rdma_connect call = {
+		.size = sizeof(call),
+		.addr = ptd_address(c->port),
+		.timeout_ms = 30 * PTD_MS,
+	};
+	int fd = ptd_open();
+
+	c->ret = ptd_ioctl(fd, P2PBUF_RDMA_CONNECT, &call);
+	__atomic_add_fetch(&callers_refused, 1, __ATOMIC_SEQ_CST);
+	close(fd);
+	return NULL;
+}
+
+/* As many as may wait, and one. When the listener ends, so do the others. */
+TEST_F_TIMEOUT(call, listener_full, 120)
+{
+	enum { BACKLOG = 16 };
+	struct caller callers[BACKLOG + 1];
+	int i;
+
+	for (i = 0; i <= BACKLOG; i++) {
+		callers[i] = (struct caller){ .port = self->port };
+		ASSERT_EQ(0, pthread_create(&callers[i].thread, NULL,
+					    caller_run, &callers[i]));
+	}
+	while (!__atomic_load_n(&callers_refused, __ATOMIC_SEQ_CST))
+		usleep(1000);
+	close(self->listener);
+	self->listener = ptd_open();
+	for (i = 0; i <= BACKLOG; i++) {
+		pthread_join(callers[i].thread, NULL);
+		EXPECT_EQ(-ECONNREFUSED, callers[i].ret);
+	}
+}
+
+TEST_F_TIMEOUT(call, caller_goes_away, 120)
+{
+	ASSERT_TRUE(ptd_hostile_start(&self->peer, self->port, "g"));
+	EXPECT_EQ(-ECONNABORTED, ptd_accept(self->fd, self->listener,
+					    no_limits));
+	EXPECT_TRUE(ptd_hostile_ended(&self->peer));
+}
+
+TEST_F_TIMEOUT(call, other_version, 120)
+{
+	enum { PORT = 17471 };
+	int tries, fd, ret;
+
+	ASSERT_TRUE(ptd_hostile_start(&self->peer, PORT, "a"));
+	for (tries = 0; tries < 600; tries++) {
+		fd = ptd_open();
+		ret = ptd_connect(fd, PORT, no_limits);
+		close(fd);
+		if (ret != -ECONNREFUSED)
+			break;
+		usleep(100000);
+	}
+	EXPECT_EQ(-EPROTO, ret);
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	EXPECT_TRUE(ptd_hostile_ended(&self->peer));
+}
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/* Again and again: the first may come before there is anything to interrupt. */
+static void alarm_every(unsigned int ms)
+{
+	const struct itimerval timer = {
+		.it_interval.tv_usec = ms * 1000, .it_value.tv_usec = ms * 1000,
+	};
+	const struct sigaction action = { .sa_handler = on_alarm };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+/* The file is what it was: it can still become a connection. */
+TEST_F(call, interrupted)
+{
+	struct p2pbuf_rdma_accept arg = {
+		.size = sizeof(arg), .listen_fd = self->listener,
+		.timeout_ms = 20,
+	};
+	struct p2pbuf_rdma_info info;
+
+	alarm_every(50);
+	EXPECT_EQ(-EINTR, ptd_accept(self->fd, self->listener, no_limits));
+	alarm_every(0);
+	ASSERT_EQ(0, ptd_info(self->fd, &info));
+	EXPECT_EQ(P2PBUF_RDMA_NEW, info.state);
+	EXPECT_EQ(-ETIMEDOUT, ptd_ioctl(self->fd, P2PBUF_RDMA_ACCEPT, &arg));
+}
+
+/* ---- a peer that refuses ---------------------------------------------------- */
+
+/* checkpatch takes a type in a macro for a factor. */
+#define CALL_DATA FIXTURE_DATA(call)
+
+/* What a WRITE to it ends with, and the connection too. */
+static void write_refused(struct __test_metadata *_metadata,
+			  CALL_DATA *self, const char *part,
+			  int error)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = 4096,
+	};
+	struct p2pbuf_rdma_remote_info info;
+	struct ptn_buffer buffer;
+	struct io_uring ring;
+	int ret;
+
+	NEEDS_HOST_MEMORY();
+	ret = ptn_buffer_alloc(&buffer, PTN_UDMABUF, BUFFER);
+	if (ret == -ENOENT)
+		SKIP(return, "no udmabuf");
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, ptd_ring(&ring, 4));
+	ASSERT_TRUE(ptd_hostile_start(&self->peer, self->port, part));
+	ASSERT_EQ(0, ptd_accept(self->fd, self->listener, no_limits));
+	ASSERT_EQ(1, ptd_import(self->fd, buffer.dmabuf, 1));
+	ASSERT_EQ(0, ptd_remote_info(self->fd, 1, PTD_MS, &info));
+	EXPECT_EQ(-error, ptd_io(&ring, self->fd, P2PBUF_RDMA_URING_WRITE,
+				 &cmd));
+	EXPECT_EQ(error, ptd_outcome(self->fd));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	EXPECT_TRUE(ptd_hostile_ended(&self->peer));
+	io_uring_queue_exit(&ring);
+	ptn_buffer_free(&buffer);
+}
+
+/* The key is nobody's. */
+TEST_F_TIMEOUT(call, peer_refuses_access, 120)
+{
+	write_refused(_metadata, self, "k", EACCES);
+}
+
+/* Its queue pair takes no requests. */
+TEST_F_TIMEOUT(call, peer_refuses_requests, 120)
+{
+	write_refused(_metadata, self, "d", EREMOTEIO);
+}
+
+/* ---- importing -------------------------------------------------------------- */
+
+FIXTURE(import) {
+	struct ptd_pair pair;
+	struct ptm_lent lent;
+	int mock;
+};
+
+FIXTURE_SETUP(import)
+{
+	int ret = ptd_open();
+
+	memset(self, 0, sizeof(*self));
+	if (ret == -ENOENT)
+		SKIP(return, "no " PTD_NODE);
+	ASSERT_LE(0, ret);
+	close(ret);
+	self->mock = ptm_open();
+	if (self->mock == -ENOENT)
+		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
+	ASSERT_LE(0, self->mock);
+	ASSERT_EQ(0, ptd_pair_open(&self->pair));
+}
+
+FIXTURE_TEARDOWN(import)
+{
+	if (self->mock <= 0)
+		return;
+	ptd_pair_close(&self->pair);
+	ptm_give_back(&self->lent);
+	close(self->mock);
+}
+
+#define IMPORT_DATA FIXTURE_DATA(import)
+
+/* A buffer of the mock, in a BAR lent to it if that is where it is to be. */
+static int mock_buffer(IMPORT_DATA *self, __u32 placement, __u32 shape)
+{
+	int ret = 0, fd;
+
+	if (placement == P2PBUF_MOCK_BAR && !*self->lent.name)
+		ret = ptm_lend_bar(&self->lent);
+	if (ret)
+		return ret;
+	fd = ptm_create(self->mock, BUFFER, placement, 0);
+	if (fd >= 0)
+		ret = ptm_shape(self->mock, fd, shape);
+	return ret ? ret : fd;
+}
+
+static int import(IMPORT_DATA *self, int dmabuf, __u64 length,
+		  struct p2pbuf_path_info *path)
+{
+	struct p2pbuf_rdma_import arg = {
+		.size = sizeof(arg),
+		.flags = P2PBUF_RDMA_IMPORT_ALLOW_SYSTEM,
+		.dmabuf_fd = dmabuf,
+		.id = 1,
+		.length = length,
+	};
+	int ret = ptd_ioctl(self->pair.a.fd, P2PBUF_RDMA_IMPORT, &arg);
+
+	*path = arg.path;
+	return ret;
+}
+
+/* A BAR, and rxe looks for the pages behind it. */
+TEST_F(import, no_pages)
+{
+	struct p2pbuf_path_info path;
+	int fd = mock_buffer(self, P2PBUF_MOCK_BAR, P2PBUF_MOCK_RAW);
+
+	if (fd == -ENODEV)
+		SKIP(return, "no function to lend");
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EOPNOTSUPP, import(self, fd, 0, &path));
+	close(fd);
+}
+
+TEST_F(import, dead_bar)
+{
+	struct p2pbuf_path_info path;
+	int fd = mock_buffer(self, P2PBUF_MOCK_BAR, P2PBUF_MOCK_RAW);
+
+	if (fd == -ENODEV)
+		SKIP(return, "no function to lend");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, pci_set_decode(self->lent.name, false));
+	EXPECT_EQ(-EHOSTDOWN, import(self, fd, 0, &path));
+	EXPECT_EQ(P2PBUF_REASON_DEAD_BAR, path.reason);
+	EXPECT_EQ(0, pci_set_decode(self->lent.name, true));
+	close(fd);
+}
+
+TEST_F(import, leads_nowhere)
+{
+	struct p2pbuf_path_info path;
+	int fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_NOBODY);
+
+	NEEDS_HOST_MEMORY();
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EFAULT, import(self, fd, 0, &path));
+	EXPECT_EQ(P2PBUF_REASON_NOWHERE, path.reason);
+	close(fd);
+}
+
+/* What an importer gets where host memory is bounced. */
+TEST_F(import, bounced)
+{
+	struct p2pbuf_path_info path;
+	int fd;
+
+	if (!ptn_topology("swiotlb"))
+		SKIP(return, "no bounce buffers here");
+	fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_SINGLE);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EADDRNOTAVAIL, import(self, fd, 0, &path));
+	EXPECT_EQ(P2PBUF_REASON_BOUNCE, path.reason);
+	close(fd);
+}
+
+TEST_F(import, exporter_refuses)
+{
+	struct p2pbuf_path_info path;
+	int fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+
+	NEEDS_HOST_MEMORY();
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ptm_rule(self->mock, fd, P2PBUF_MOCK_OP_ATTACH,
+			      P2PBUF_MOCK_FAIL, EXDEV, 0, 1));
+	EXPECT_EQ(-EXDEV, import(self, fd, 0, &path));
+	EXPECT_EQ(P2PBUF_REASON_EXPORTER, path.reason);
+	EXPECT_EQ(0, import(self, fd, 0, &path));
+	close(fd);
+}
+
+/* The same 8 MiB and a page again and again, until it is more than 8 GiB. */
+#define CHUNK		(8 * PTD_MIB + 4096)
+#define CHUNKS		1024u
+#define CHUNKS_LIMIT	"/sys/module/udmabuf/parameters/size_limit_mb"
+
+static int large_buffer(void)
+{
+	struct udmabuf_create_list *list;
+	int device, memfd, fd = -ENOMEM;
+	unsigned int i;
+
+	device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
+	if (device < 0)
+		return -errno;
+	list = calloc(1, sizeof(*list) + (CHUNKS + 1) * sizeof(list->list[0]));
+	memfd = memfd_create("p2pbuf-test", MFD_ALLOW_SEALING | MFD_CLOEXEC);
+	if (list && memfd >= 0 && !ftruncate(memfd, CHUNK) &&
+	    !fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
+		list->flags = UDMABUF_FLAGS_CLOEXEC;
+		list->count = CHUNKS;
+		for (i = 0; i < CHUNKS; i++)
+			list->list[i] = (struct udmabuf_create_item){
+				.memfd = memfd, .size = CHUNK,
+			};
+		fd = ioctl(device, UDMABUF_CREATE_LIST, list);
+		if (fd < 0)
+			fd = -errno;
+	}
+	free(list);
+	close(memfd);
+	close(device);
+	return fd;
+}
+
+static bool limit_read(char *text, size_t size)
+{
+	int fd = open(CHUNKS_LIMIT, O_RDONLY | O_CLOEXEC);
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		n = read(fd, text, size - 1);
+		close(fd);
+	}
+	text[n > 0 ? n : 0] = 0;
+	return n > 0;
+}
+
+TEST_F_TIMEOUT(import, too_many_registrations, 120)
+{
+	const __u64 most = P2PBUF_RDMA_MAX_SEGMENTS * 2 * PTD_MIB;
+	struct p2pbuf_path_info path;
+	char before[32];
+	int fd;
+
+	NEEDS_HOST_MEMORY();
+	if (!limit_read(before, sizeof(before)))
+		SKIP(return, "no udmabuf");
+	ASSERT_EQ(0, ptm_write(CHUNKS_LIMIT, "16384"));
+	fd = large_buffer();
+	ptm_write(CHUNKS_LIMIT, before);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EFBIG, import(self, fd, 0, &path));
+	EXPECT_EQ(-EFBIG, import(self, fd, most + 4096, &path));
+	EXPECT_EQ(0, import(self, fd, BUFFER, &path));
+	close(fd);
+}
+
+/* ---- requests on a buffer that has moved ------------------------------------- */
+
+/* To where the device does not reach it, and back. */
+TEST_F_TIMEOUT(import, moved_out_of_reach, 120)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = 4096,
+	};
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_path_info path;
+	int fd, peer;
+
+	NEEDS_HOST_MEMORY();
+	peer = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	ASSERT_LE(0, peer);
+	fd = mock_buffer(self, P2PBUF_MOCK_BAR, P2PBUF_MOCK_RAW);
+	if (fd == -ENODEV)
+		SKIP(return, "no function to lend");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ptm_move(self->mock, fd, P2PBUF_MOCK_PAGES, 0));
+	ASSERT_EQ(0, import(self, fd, 0, &path));
+	ASSERT_EQ(1, ptd_import(b->fd, peer, 1));
+	ASSERT_EQ(0, ptd_grant(b->fd, 1, PTD_BOTH));
+	EXPECT_EQ(4096, ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE,
+			       &cmd));
+	ASSERT_EQ(0, ptm_move(self->mock, fd, P2PBUF_MOCK_BAR, 0));
+	EXPECT_EQ(-EOPNOTSUPP, ptd_io(&a->ring, a->fd,
+				      P2PBUF_RDMA_URING_WRITE, &cmd));
+	ASSERT_EQ(0, pci_set_decode(self->lent.name, false));
+	EXPECT_EQ(-EHOSTDOWN, ptd_io(&a->ring, a->fd,
+				     P2PBUF_RDMA_URING_WRITE, &cmd));
+	ASSERT_EQ(0, pci_set_decode(self->lent.name, true));
+	ASSERT_EQ(0, ptm_move(self->mock, fd, P2PBUF_MOCK_PAGES, 0));
+	EXPECT_EQ(4096, ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE,
+			       &cmd));
+	close(fd);
+	close(peer);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "hostile"))
+		return hostile(argv);
+	ptd_hostile_prepare(argv[0]);
+	return ptd_main(argc, argv);
+}
