@@ -156,6 +156,37 @@ TEST_F(lib, there_and_back)
 	EXPECT_EQ(-ENOENT, p2pbuf_rdma_detach(self->there, 5));
 }
 
+/* One that waits for a grant, and one that waits for the peer's. */
+TEST_F(lib, cancel)
+{
+	struct p2pbuf_rdma_attach_opts attach = {
+		.size = sizeof(attach), .flags = P2PBUF_ALLOW_SYSTEM,
+	};
+	struct p2pbuf_rdma_range range = {
+		.local_id = 1, .remote_id = 5, .length = 4096,
+	};
+	struct io_uring_sqe *sqe;
+	__u64 data = 0;
+
+	ASSERT_EQ(1, p2pbuf_rdma_attach(self->here, self->source, &attach,
+					&self->error));
+	EXPECT_EQ(-ENOENT, p2pbuf_rdma_cancel(self->here, 1));
+	sqe = io_uring_get_sqe(&self->ring);
+	ASSERT_EQ(0, p2pbuf_rdma_prep_write(sqe, self->here, &range));
+	io_uring_sqe_set_data64(sqe, 1);
+	sqe = io_uring_get_sqe(&self->ring);
+	ASSERT_EQ(0, p2pbuf_rdma_prep_recv(sqe, self->here));
+	io_uring_sqe_set_data64(sqe, 2);
+	ASSERT_EQ(2, io_uring_submit(&self->ring));
+	EXPECT_EQ(0, p2pbuf_rdma_cancel(self->here, 2));
+	EXPECT_EQ(-ECANCELED, ptd_wait(&self->ring, &data));
+	EXPECT_EQ(2, data);
+	EXPECT_EQ(0, p2pbuf_rdma_cancel(self->here, 1));
+	EXPECT_EQ(-ECANCELED, ptd_wait(&self->ring, &data));
+	EXPECT_EQ(1, data);
+	EXPECT_EQ(-ENOENT, p2pbuf_rdma_cancel(self->here, 1));
+}
+
 #define REFUSED(_err, _call) do {					\
 		self->error.text[0] = 0;				\
 		EXPECT_EQ(-(_err), (_call));				\

@@ -39,7 +39,7 @@ TEST_F(file, sizes)
 		P2PBUF_RDMA_LISTEN, P2PBUF_RDMA_ACCEPT, P2PBUF_RDMA_CONNECT,
 		P2PBUF_RDMA_IMPORT, P2PBUF_RDMA_RELEASE, P2PBUF_RDMA_GRANT,
 		P2PBUF_RDMA_RECALL, P2PBUF_RDMA_INFO, P2PBUF_RDMA_BUFFER_INFO,
-		P2PBUF_RDMA_REMOTE_INFO,
+		P2PBUF_RDMA_REMOTE_INFO, P2PBUF_RDMA_CANCEL,
 	};
 	__u32 words[2048];
 	size_t i;
@@ -62,7 +62,7 @@ TEST_F(file, sizes)
 		EXPECT_EQ(-EFAULT, ptd_ioctl(self->fd, cmds[i], NULL));
 	}
 	EXPECT_EQ(-ENOTTY, ptd_ioctl(self->fd,
-				     _IO(P2PBUF_RDMA_IOC_MAGIC, 0x0a), words));
+				     _IO(P2PBUF_RDMA_IOC_MAGIC, 0x0b), words));
 	EXPECT_EQ(-ENOTTY, ptd_ioctl(self->fd, _IO('R', 0), words));
 }
 

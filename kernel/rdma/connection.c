@@ -102,6 +102,7 @@ struct p2pbuf_rdma_conn *p2pbuf_rdma_conn_create(void)
 	INIT_LIST_HEAD(&conn->ready);
 	INIT_LIST_HEAD(&conn->parked);
 	INIT_LIST_HEAD(&conn->receivers);
+	INIT_LIST_HEAD(&conn->requests);
 	conn->mgmt_free = RDMA_MGMT_DEPTH;
 	p2pbuf_rdma_wire_init(conn);
 	p2pbuf_rdma_report_add(conn);

@@ -24,6 +24,7 @@ union ioctl_arg {
 	struct p2pbuf_rdma_info info;
 	struct p2pbuf_rdma_buffer_info buffer_info;
 	struct p2pbuf_rdma_remote_info remote_info;
+	struct p2pbuf_rdma_cancel cancel;
 };
 
 /**
@@ -198,6 +199,15 @@ static int file_remote_info(struct ioctl_call *call)
 	return ret ?: ioctl_reply(call);
 }
 
+static int file_cancel(struct ioctl_call *call)
+{
+	struct p2pbuf_rdma_cancel *arg = &call->arg.cancel;
+
+	if (arg->flags)
+		return -EINVAL;
+	return p2pbuf_rdma_io_cancel(call->conn, arg->user_data);
+}
+
 #define IOCTL_ENTRY(_cmd, _type, _fn, ...) {				\
 		.min_size = _IOC_SIZE(_cmd),				\
 		.size = sizeof(struct _type),				\
@@ -236,6 +246,9 @@ static const struct ioctl_entry ioctl_table[] = {
 	[_IOC_NR(P2PBUF_RDMA_REMOTE_INFO)] =
 		IOCTL_ENTRY(P2PBUF_RDMA_REMOTE_INFO, p2pbuf_rdma_remote_info,
 			    file_remote_info, .unlocked = true),
+	[_IOC_NR(P2PBUF_RDMA_CANCEL)] =
+		IOCTL_ENTRY(P2PBUF_RDMA_CANCEL, p2pbuf_rdma_cancel,
+			    file_cancel, .unlocked = true),
 };
 
 static int file_call(const struct ioctl_entry *entry, struct ioctl_call *call)

@@ -16,8 +16,9 @@
  * pieces: those that were posted are not posted again.
  *
  * Nothing here sleeps, so io_uring never needs a worker. A request that is on
- * a list can be cancelled; one whose pieces are under way ends with them, which
- * the transport or the end of the connection bounds.
+ * a list can be cancelled, by the end of its ring or by P2PBUF_RDMA_CANCEL; one
+ * whose pieces are under way ends with them, which the transport or the end of
+ * the connection bounds.
  *
  * Who may free a request: task work, which runs under the ring's lock as
  * cancelling does, so that a command that is being cancelled has its request.
@@ -36,6 +37,8 @@
  * @conn: the connection
  * @cmd: the command, read once
  * @op: P2PBUF_RDMA_URING_*
+ * @user_data: what its CQE will be known by
+ * @conn_node: on conn->requests until it completes
  * @node: on one of the lists above, or empty
  * @cqe: of all its pieces
  * @done: bytes that were posted
@@ -50,6 +53,8 @@ struct p2pbuf_rdma_req {
 	struct p2pbuf_rdma_conn *conn;
 	struct p2pbuf_rdma_cmd cmd;
 	u32 op;
+	u64 user_data;
+	struct list_head conn_node;
 	struct list_head node;
 	struct ib_cqe cqe;
 	u64 done;
@@ -98,6 +103,7 @@ static void io_complete(struct p2pbuf_rdma_req *req)
 {
 	struct p2pbuf_rdma_counters *c = &req->conn->counters;
 
+	list_del(&req->conn_node);
 	if (req->res < 0) {
 		c->errors++;
 	} else if (req->op != P2PBUF_RDMA_URING_RECV) {
@@ -562,7 +568,10 @@ static void io_enlist(struct p2pbuf_rdma_conn *conn,
 {
 	spin_lock(&conn->io_lock);
 	req->held = false;
-	if (conn->state != P2PBUF_RDMA_UP && conn->drained) {
+	if (req->res) {
+		/* Cancelled, or a piece has failed. */
+		io_finish(req, 0);
+	} else if (conn->state != P2PBUF_RDMA_UP && conn->drained) {
 		io_finish(req, p2pbuf_rdma_conn_error(conn));
 	} else if (req->op == P2PBUF_RDMA_URING_RECV) {
 		list_add_tail(&req->node, &conn->receivers);
@@ -589,6 +598,8 @@ static int io_submit(struct io_uring_cmd *ioucmd, unsigned int issue_flags,
 	req->conn = conn;
 	req->cmd = *cmd;
 	req->op = ioucmd->cmd_op;
+	/* Shared as well: who changes it now only misleads himself. */
+	req->user_data = READ_ONCE(ioucmd->sqe->user_data);
 	req->cqe.done = io_done;
 	req->held = true;
 	INIT_LIST_HEAD(&req->node);
@@ -602,6 +613,8 @@ static int io_submit(struct io_uring_cmd *ioucmd, unsigned int issue_flags,
 		req->res = ret;
 		ret = IO_POSTED;
 	}
+	if (!begun || ret == IO_POSTED)
+		list_add_tail(&req->conn_node, &conn->requests);
 	spin_unlock(&conn->io_lock);
 	if (begun && ret < 0) {
 		kfree(req);
@@ -625,15 +638,55 @@ static void io_cancel(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 
 	spin_lock(&conn->io_lock);
 	ours = !list_empty(&req->node) && !req->pending;
-	if (ours)
+	if (ours) {
 		list_del_init(&req->node);
-	else if (!list_empty(&req->node))
+		list_del(&req->conn_node);
+	} else if (!list_empty(&req->node)) {
 		io_finish(req, -ECANCELED);
+	}
 	spin_unlock(&conn->io_lock);
 	if (!ours)
 		return;
 	kfree(req);
 	io_uring_cmd_done(ioucmd, -ECANCELED, issue_flags);
+}
+
+/* May it still be kept from having more pieces? */
+static bool io_cancelable(const struct p2pbuf_rdma_req *req)
+{
+	return req->held || !list_empty(&req->node);
+}
+
+/**
+ * p2pbuf_rdma_io_cancel - end a request before all of it is on its way
+ * @conn: the connection
+ * @user_data: of the request
+ *
+ * Return: 0, its CQE will say ECANCELED; -ENOENT; -EALREADY.
+ */
+int p2pbuf_rdma_io_cancel(struct p2pbuf_rdma_conn *conn, u64 user_data)
+{
+	struct p2pbuf_rdma_req *req;
+	int ret = -ENOENT;
+
+	spin_lock(&conn->io_lock);
+	list_for_each_entry(req, &conn->requests, conn_node) {
+		if (req->user_data != user_data)
+			continue;
+		/* What has failed already only waits for its pieces. */
+		ret = -EALREADY;
+		if (!io_cancelable(req) || req->res)
+			continue;
+		ret = 0;
+		/* It is about to be enlisted, and is ended there. */
+		if (req->held)
+			req->res = -ECANCELED;
+		else
+			io_finish(req, -ECANCELED);
+		break;
+	}
+	spin_unlock(&conn->io_lock);
+	return ret;
 }
 
 /**

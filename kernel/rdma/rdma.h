@@ -308,6 +308,7 @@ struct p2pbuf_rdma_channel {
  * @ready: requests that wait for room only
  * @parked: requests that wait for a buffer, a grant, or a credit
  * @receivers: RECV commands
+ * @requests: all commands, from submission until they complete
  * @channel: control messages
  * @flush_byte: where the byte of a FLUSH goes
  * @flush_dma: its address for the device
@@ -357,6 +358,7 @@ struct p2pbuf_rdma_conn {
 	struct list_head ready;
 	struct list_head parked;
 	struct list_head receivers;
+	struct list_head requests;
 	struct p2pbuf_rdma_channel channel;
 	void *flush_byte;
 	u64 flush_dma;
@@ -464,6 +466,7 @@ void p2pbuf_rdma_io_fail_local(struct p2pbuf_rdma_conn *conn, u32 id,
 void p2pbuf_rdma_io_fail_all(struct p2pbuf_rdma_conn *conn, int error);
 void p2pbuf_rdma_io_imm(struct p2pbuf_rdma_conn *conn);
 void p2pbuf_rdma_io_expire(struct work_struct *work);
+int p2pbuf_rdma_io_cancel(struct p2pbuf_rdma_conn *conn, u64 user_data);
 
 /* file.c */
 extern const struct file_operations p2pbuf_rdma_fops;

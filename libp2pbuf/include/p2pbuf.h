@@ -498,6 +498,12 @@ int p2pbuf_rdma_prep_write_imm(struct io_uring_sqe *sqe,
 int p2pbuf_rdma_prep_flush(struct io_uring_sqe *sqe, struct p2pbuf_rdma *rdma,
 			   uint32_t remote_id, uint64_t remote_offset);
 int p2pbuf_rdma_prep_recv(struct io_uring_sqe *sqe, struct p2pbuf_rdma *rdma);
+/*
+ * End the request whose SQE had @user_data, if not all of it is on its way: its
+ * CQE says -ECANCELED. -EALREADY: it completes by itself; -ENOENT: none is
+ * under way. Does not wait; any thread may call it.
+ */
+int p2pbuf_rdma_cancel(struct p2pbuf_rdma *rdma, uint64_t user_data);
 
 /* ---- words for paths ---- */
 

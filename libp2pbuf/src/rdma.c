@@ -439,3 +439,12 @@ int p2pbuf_rdma_prep_recv(struct io_uring_sqe *sqe, struct p2pbuf_rdma *rdma)
 	rdma_prep(sqe, rdma, P2PBUF_RDMA_URING_RECV, &cmd);
 	return 0;
 }
+
+int p2pbuf_rdma_cancel(struct p2pbuf_rdma *rdma, uint64_t user_data)
+{
+	struct p2pbuf_rdma_cancel arg = {
+		.size = sizeof(arg), .user_data = user_data,
+	};
+
+	return p2pbuf_ioctl(rdma->fd, P2PBUF_RDMA_CANCEL, &arg);
+}

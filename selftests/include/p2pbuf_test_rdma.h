@@ -238,6 +238,15 @@ static inline int ptd_recall(int fd, __u32 id)
 	return ptd_ioctl(fd, P2PBUF_RDMA_RECALL, &arg);
 }
 
+static inline int ptd_cancel(int fd, __u64 user_data)
+{
+	struct p2pbuf_rdma_cancel arg = {
+		.size = sizeof(arg), .user_data = user_data,
+	};
+
+	return ptd_ioctl(fd, P2PBUF_RDMA_CANCEL, &arg);
+}
+
 static inline int ptd_info(int fd, struct p2pbuf_rdma_info *info)
 {
 	memset(info, 0, sizeof(*info));

@@ -75,6 +75,11 @@
  *	EALREADY	granted already, or not granted
  *	ETIMEDOUT	nothing was granted under that id in time
  *
+ * P2PBUF_RDMA_CANCEL:
+ *
+ *	ENOENT		no request of that user_data is under way
+ *	EALREADY	all of it was posted, so it completes by itself
+ *
  * I/O:
  *
  *	ENOENT		no imported buffer of the local id
@@ -86,7 +91,8 @@
  *	ETIMEDOUT	parked for longer than wait_ms, or the transport gave
  *			up
  *	ECONNRESET	the connection ended while the request was under way
- *	ECANCELED	the ring was closed while the request was parked
+ *	ECANCELED	P2PBUF_RDMA_CANCEL, or the ring was closed, before all
+ *			of the request was posted
  *	EREMOTEIO	any other failure of the peer's device
  *	EIO		any other failure of this side's device
  *	the path errors of IMPORT, when the exporter moved the buffer to where
@@ -386,6 +392,20 @@ struct p2pbuf_rdma_remote_info {
 	__u64 epoch;
 };
 
+/**
+ * struct p2pbuf_rdma_cancel - argument of P2PBUF_RDMA_CANCEL
+ * @size: sizeof(struct p2pbuf_rdma_cancel)
+ * @flags: must be zero
+ * @user_data: sqe->user_data of the request, of whichever ring; of several
+ *	the first that can be cancelled. Its CQE says ECANCELED and comes once
+ *	those parts that were posted have ended.
+ */
+struct p2pbuf_rdma_cancel {
+	__u32 size;
+	__u32 flags;
+	__u64 user_data;
+};
+
 /** P2PBUF_RDMA_LISTEN: become a listener; &struct p2pbuf_rdma_listen */
 #define P2PBUF_RDMA_LISTEN \
 	_IOWR(P2PBUF_RDMA_IOC_MAGIC, 0x00, struct p2pbuf_rdma_listen)
@@ -416,6 +436,14 @@ struct p2pbuf_rdma_remote_info {
 /** P2PBUF_RDMA_REMOTE_INFO: look at a grant; &struct p2pbuf_rdma_remote_info */
 #define P2PBUF_RDMA_REMOTE_INFO \
 	_IOWR(P2PBUF_RDMA_IOC_MAGIC, 0x09, struct p2pbuf_rdma_remote_info)
+
+/**
+ * P2PBUF_RDMA_CANCEL: end a request that is parked, or a RECV;
+ * &struct p2pbuf_rdma_cancel. IORING_OP_ASYNC_CANCEL does not reach commands.
+ * Does not wait.
+ */
+#define P2PBUF_RDMA_CANCEL \
+	_IOW(P2PBUF_RDMA_IOC_MAGIC, 0x0a, struct p2pbuf_rdma_cancel)
 
 /** P2PBUF_RDMA_URING_READ: sqe->cmd_op, the peer's buffer to ours */
 #define P2PBUF_RDMA_URING_READ		_IO(P2PBUF_RDMA_IOC_MAGIC, 0x80)
