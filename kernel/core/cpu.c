@@ -14,6 +14,12 @@
 
 static struct faux_device *p2pbuf_cpu;
 
+/* No limit to segments: what is copied by the CPU has none. */
+static struct device_dma_parameters p2pbuf_cpu_parms = {
+	.max_segment_size = UINT_MAX,
+	.segment_boundary_mask = ULONG_MAX,
+};
+
 /**
  * p2pbuf_cpu_device - the device to attach for an importer that has none
  *
@@ -32,6 +38,7 @@ int p2pbuf_cpu_init(void)
 	p2pbuf_cpu = faux_device_create("p2pbuf_cpu", NULL, NULL);
 	if (!p2pbuf_cpu)
 		return -ENODEV;
+	p2pbuf_cpu->dev.dma_parms = &p2pbuf_cpu_parms;
 	ret = dma_coerce_mask_and_coherent(&p2pbuf_cpu->dev, DMA_BIT_MASK(64));
 	if (ret)
 		faux_device_destroy(p2pbuf_cpu);
