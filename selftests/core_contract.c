@@ -13,35 +13,11 @@
 /* What exporters return when a signal interrupts them; no errno of libc. */
 #define ERESTARTSYS	512
 
-FIXTURE(contract) { struct ptc c; };
-FIXTURE_VARIANT(contract) { __u32 placement; };
-FIXTURE_VARIANT_ADD(contract, pages) { .placement = P2PBUF_MOCK_PAGES, };
-FIXTURE_VARIANT_ADD(contract, bar) { .placement = P2PBUF_MOCK_BAR, };
+PTC_FIXTURE(contract)
 
-FIXTURE_SETUP(contract)
-{
-	const char *why = ptc_setup(&self->c, variant->placement, 0);
-
-	if (why)
-		SKIP(return, "%s", why);
-	ASSERT_LT(0, self->c.imp)
-		TH_LOG("setting: %s", strerror(-self->c.imp));
-}
-
-FIXTURE_TEARDOWN(contract)
-{
-	if (self->c.imp > 0)
-		PTC_EXPECT_CLEAN(&self->c);
-	ptc_teardown(&self->c);
-}
-
-#define MAP()	 ptm_call(self->c.mock, P2PBUF_MOCK_MAP, self->c.imp)
-#define GET()	 ptm_call(self->c.mock, P2PBUF_MOCK_GET, self->c.imp)
 #define PUT()	 ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_TASK, 0)
 #define PUT_IRQ() ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_HARDIRQ, 0)
 #define MOVE()	 ptm_move(self->c.mock, self->c.buf, self->c.placement, 0)
-#define BUFFER() ptm_info(self->c.mock, self->c.buf)
-#define IMPORTER() ptm_import_info(self->c.mock, self->c.imp)
 
 static struct p2pbuf_mock_move move_arg(struct ptc *c, __u32 wait_ms)
 {

@@ -14,33 +14,9 @@
 /* What one step of a hold may take before it is called a deadlock. */
 #define STEP_MS		PTM_LONG_MS
 
-FIXTURE(deadlock) { struct ptc c; };
-FIXTURE_VARIANT(deadlock) { __u32 placement; };
-FIXTURE_VARIANT_ADD(deadlock, pages) { .placement = P2PBUF_MOCK_PAGES, };
-FIXTURE_VARIANT_ADD(deadlock, bar) { .placement = P2PBUF_MOCK_BAR, };
+PTC_FIXTURE(deadlock)
 
-FIXTURE_SETUP(deadlock)
-{
-	const char *why = ptc_setup(&self->c, variant->placement, 0);
-
-	if (why)
-		SKIP(return, "%s", why);
-	ASSERT_LT(0, self->c.imp)
-		TH_LOG("setting: %s", strerror(-self->c.imp));
-}
-
-FIXTURE_TEARDOWN(deadlock)
-{
-	if (self->c.imp > 0)
-		PTC_EXPECT_CLEAN(&self->c);
-	ptc_teardown(&self->c);
-}
-
-#define MAP()	 ptm_call(self->c.mock, P2PBUF_MOCK_MAP, self->c.imp)
-#define GET()	 ptm_call(self->c.mock, P2PBUF_MOCK_GET, self->c.imp)
 #define PUT_IRQ(us) ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_HARDIRQ, us)
-#define BUFFER() ptm_info(self->c.mock, self->c.buf)
-#define IMPORTER() ptm_import_info(self->c.mock, self->c.imp)
 
 /* ---- I/O that never rests ----------------------------------------------------- */
 

@@ -13,33 +13,9 @@
 
 #define ATTACHMENTS	"/sys/kernel/debug/p2pbuf/attachments"
 
-FIXTURE(life) { struct ptc c; };
-FIXTURE_VARIANT(life) { __u32 placement; };
-FIXTURE_VARIANT_ADD(life, pages) { .placement = P2PBUF_MOCK_PAGES, };
-FIXTURE_VARIANT_ADD(life, bar) { .placement = P2PBUF_MOCK_BAR, };
+PTC_FIXTURE(life)
 
-FIXTURE_SETUP(life)
-{
-	const char *why = ptc_setup(&self->c, variant->placement, 0);
-
-	if (why)
-		SKIP(return, "%s", why);
-	ASSERT_LT(0, self->c.imp)
-		TH_LOG("setting: %s", strerror(-self->c.imp));
-}
-
-FIXTURE_TEARDOWN(life)
-{
-	if (self->c.imp > 0)
-		PTC_EXPECT_CLEAN(&self->c);
-	ptc_teardown(&self->c);
-}
-
-#define MAP()	 ptm_call(self->c.mock, P2PBUF_MOCK_MAP, self->c.imp)
-#define GET()	 ptm_call(self->c.mock, P2PBUF_MOCK_GET, self->c.imp)
 #define PUT_IRQ(us) ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_HARDIRQ, us)
-#define BUFFER() ptm_info(self->c.mock, self->c.buf)
-#define IMPORTER() ptm_import_info(self->c.mock, self->c.imp)
 #define FENCE()	 ptm_fence(self->c.mock, self->c.buf, P2PBUF_MOCK_KERNEL, 0, 0)
 #define SIGNAL(id) ptm_call(self->c.mock, P2PBUF_MOCK_SIGNAL, id)
 

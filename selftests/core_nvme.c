@@ -148,7 +148,7 @@ static bool poisoned(struct _test_data_device *self, int buf, __u64 offset,
 
 #define PENDING() ptm_fence(self->mock, self->buf, P2PBUF_MOCK_KERNEL, 0, 0)
 #define SIGNAL(fence) ptm_call(self->mock, P2PBUF_MOCK_SIGNAL, fence)
-#define BUFFER()  ptm_info(self->mock, self->buf)
+#define MOCK_BUFFER() ptm_info(self->mock, self->buf)
 
 /* ---- shapes --------------------------------------------------------------------- */
 
@@ -239,8 +239,8 @@ TEST_F(device, tables_that_lie)
 					 0, 0, variant->flags, &bind));
 		EXPECT_EQ(P2PBUF_PATH_REFUSED, bind.path.path);
 		EXPECT_NE(P2PBUF_REASON_NONE, bind.path.reason);
-		EXPECT_EQ(0, BUFFER().live);
-		EXPECT_EQ(BUFFER().attaches, BUFFER().detaches);
+		EXPECT_EQ(0, MOCK_BUFFER().live);
+		EXPECT_EQ(MOCK_BUFFER().attaches, MOCK_BUFFER().detaches);
 	}
 	ASSERT_EQ(0, ptm_shape(self->mock, self->buf, P2PBUF_MOCK_WHOLE));
 	EXPECT_EQ(0, bind_buffer(self, variant->flags));
@@ -286,7 +286,7 @@ TEST_F(device, io_waits_for_the_exporter)
 	ASSERT_EQ(8, io_uring_submit(&self->ring));
 	ptm_sleep_ms(PTM_SHORT_MS);
 	EXPECT_EQ(-EAGAIN, io_uring_peek_cqe(&self->ring, &cqe));
-	EXPECT_EQ(0, BUFFER().locked);
+	EXPECT_EQ(0, MOCK_BUFFER().locked);
 	ASSERT_EQ(0, SIGNAL(fence));
 	for (i = 0; i < 8; i++)
 		EXPECT_EQ((int)io.len, ptn_wait(&self->ring, NULL));
@@ -380,7 +380,7 @@ TEST_F_TIMEOUT(device, stopped_while_the_exporter_maps, 60)
 		_exit(0);
 	}
 	for (i = 0; i < 3; i++) {
-		ASSERT_TRUE(ptm_until(BUFFER().locked));
+		ASSERT_TRUE(ptm_until(MOCK_BUFFER().locked));
 		ASSERT_EQ(0, kill(child, SIGSTOP));
 		ptm_sleep_ms(PTM_SHORT_MS);
 		ASSERT_EQ(0, kill(child, SIGCONT));
@@ -389,7 +389,7 @@ TEST_F_TIMEOUT(device, stopped_while_the_exporter_maps, 60)
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	ASSERT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(0, WEXITSTATUS(status));
-	EXPECT_LT(0, BUFFER().map_failures);
+	EXPECT_LT(0, MOCK_BUFFER().map_failures);
 	for (i = 0; i < 4; i++)
 		EXPECT_TRUE(holds(self, self->buf, i * SLOT, SLOT, DISK_READ));
 }
@@ -659,7 +659,7 @@ TEST_F(device, exporter_is_unbound)
 	ASSERT_EQ(0, ptm_unbind(self->bar.name));
 	EXPECT_EQ(-ENODEV, ptn_read(&self->ring, self->node, self->id, 0,
 				    DISK_READ, 4096));
-	EXPECT_EQ(0, BUFFER().live);
+	EXPECT_EQ(0, MOCK_BUFFER().live);
 	ASSERT_EQ(0, ptm_bind_to(self->bar.name, P2PBUF_MOCK_DRIVER));
 	EXPECT_EQ(-ENODEV, ptn_read(&self->ring, self->node, self->id, 0,
 				    DISK_READ, 4096));

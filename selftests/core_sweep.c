@@ -174,8 +174,6 @@ static void judge_point(struct __test_metadata *_metadata, struct point *p,
 } while (0)
 
 #define CALL(cmd)	ptm_call(self->c.mock, cmd, self->c.imp)
-#define BUFFER()	ptm_info(self->c.mock, self->c.buf)
-#define IMPORTER()	ptm_import_info(self->c.mock, self->c.imp)
 
 TEST_F_TIMEOUT(sweep, attach, 100)
 {

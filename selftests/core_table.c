@@ -40,12 +40,8 @@ FIXTURE_TEARDOWN(table)
 	ptc_teardown(&self->c);
 }
 
-#define MAP()	 ptm_call(self->c.mock, P2PBUF_MOCK_MAP, self->c.imp)
 #define REMAP()	 ptm_call(self->c.mock, P2PBUF_MOCK_REMAP, self->c.imp)
-#define GET()	 ptm_call(self->c.mock, P2PBUF_MOCK_GET, self->c.imp)
 #define SHAPE(s) ptm_shape(self->c.mock, self->c.buf, P2PBUF_MOCK_##s)
-#define BUFFER() ptm_info(self->c.mock, self->c.buf)
-#define IMPORTER() ptm_import_info(self->c.mock, self->c.imp)
 
 static bool behind_iommu(void)
 {

@@ -15,6 +15,7 @@
 #include "kselftest_harness.h"
 #include "p2pbuf_test_edu.h"
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_nobody.h"
 
 #define MIB		(1ULL << 20)
 #define SIZE		(4 * MIB)
@@ -833,23 +834,6 @@ TEST_F(importer, told_after_the_handle_is_closed)
 	EXPECT_EQ(ptx_word(1, MIB / 8), bytes[0]);
 }
 
-/* A child that is nobody; passes by exiting with 0. */
-#define AS_NOBODY(statement) do {					\
-	int _status;							\
-	pid_t _pid = fork();						\
-									\
-	ASSERT_LE(0, _pid);						\
-	if (!_pid) {							\
-		if (setresgid(65534, 65534, 65534) ||			\
-		    setresuid(65534, 65534, 65534))			\
-			_exit(100);					\
-		statement;						\
-	}								\
-	ASSERT_EQ(_pid, waitpid(_pid, &_status, 0));			\
-	EXPECT_TRUE(WIFEXITED(_status));				\
-	EXPECT_EQ(0, WEXITSTATUS(_status));				\
-} while (0)
-
 TEST_F(importer, pin_limit_of_vram)
 {
 	struct drm_p2pbuf_device_info info;
@@ -868,7 +852,7 @@ TEST_F(importer, pin_limit_of_vram)
 	ASSERT_LE(0, id);
 	ASSERT_LE(0, small);
 
-	AS_NOBODY({
+	PT_AS_NOBODY({
 		/* As much as the limit, not a page more, and again. */
 		if (pte_ioctl_id(self->edu, P2PBUF_EDU_PIN, id))
 			_exit(1);
@@ -894,7 +878,7 @@ TEST_F(importer, pin_limit_of_vram)
 		_exit(0);
 	});
 	ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_UNPIN, small));
-	AS_NOBODY({
+	PT_AS_NOBODY({
 		if (ptx_device_info(self->fd, &info) || info.pin_used)
 			_exit(1);
 		_exit(0);
@@ -914,7 +898,7 @@ TEST_F(importer, pin_limit_of_system)
 
 	id = pte_attach(self->edu, self->dmabuf, 0, NULL);
 	ASSERT_LE(0, id);
-	AS_NOBODY({
+	PT_AS_NOBODY({
 		if (setrlimit(RLIMIT_MEMLOCK, &little))
 			_exit(1);
 		if (pte_map(self->edu, id, NULL) != -EDQUOT)
@@ -922,7 +906,7 @@ TEST_F(importer, pin_limit_of_system)
 		_exit(0);
 	});
 	ASSERT_EQ(0, setrlimit(RLIMIT_MEMLOCK, &enough));
-	AS_NOBODY({
+	PT_AS_NOBODY({
 		/* Twice: what was charged is given back. */
 		if (pte_map(self->edu, id, NULL) ||
 		    pte_unmap(self->edu, id) ||

@@ -12,6 +12,7 @@
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_nobody.h"
 
 #define MIB		(1ULL << 20)
 #define SIZE		(4 * MIB)
@@ -43,23 +44,6 @@ FIXTURE_TEARDOWN(object)
 	struct drm_p2pbuf_gem_info _info;				\
 	ASSERT_EQ(0, ptx_info(self->fd, handle, &_info));		\
 	EXPECT_EQ((__u32)(where), _info.placement);			\
-} while (0)
-
-/* A child that is nobody and may nothing; it passes by exiting with 0. */
-#define AS_NOBODY(statement) do {					\
-	int _status;							\
-	pid_t _pid = fork();						\
-									\
-	ASSERT_LE(0, _pid);						\
-	if (!_pid) {							\
-		if (setresgid(65534, 65534, 65534) ||			\
-		    setresuid(65534, 65534, 65534))			\
-			_exit(100);					\
-		statement;						\
-	}								\
-	ASSERT_EQ(_pid, waitpid(_pid, &_status, 0));			\
-	EXPECT_TRUE(WIFEXITED(_status));				\
-	EXPECT_EQ(0, WEXITSTATUS(_status));				\
 } while (0)
 
 TEST_F(object, device_info)
@@ -594,7 +578,7 @@ TEST_F(object, window_needs_privilege)
 {
 	struct drm_p2pbuf_gem_create bo;
 
-	AS_NOBODY({
+	PT_AS_NOBODY({
 		int ret = ptx_create_window(self->fd, 4096, 0, &bo);
 
 		if (ret != -EPERM)

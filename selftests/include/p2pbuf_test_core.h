@@ -116,4 +116,32 @@ static inline void ptc_teardown(struct ptc *c)
 	}								\
 } while (0)
 
+/* The fixture @name: the setting in both placements, and the look at its end. */
+#define PTC_FIXTURE(name)						\
+FIXTURE(name) { struct ptc c; };					\
+FIXTURE_VARIANT(name) { __u32 placement; };				\
+FIXTURE_VARIANT_ADD(name, pages) { .placement = P2PBUF_MOCK_PAGES, };	\
+FIXTURE_VARIANT_ADD(name, bar) { .placement = P2PBUF_MOCK_BAR, };	\
+FIXTURE_SETUP(name)							\
+{									\
+	const char *why = ptc_setup(&self->c, variant->placement, 0);	\
+									\
+	if (why)							\
+		SKIP(return, "%s", why);				\
+	ASSERT_LT(0, self->c.imp)					\
+		TH_LOG("setting: %s", strerror(-self->c.imp));		\
+}									\
+FIXTURE_TEARDOWN(name)							\
+{									\
+	if (self->c.imp > 0)						\
+		PTC_EXPECT_CLEAN(&self->c);				\
+	ptc_teardown(&self->c);						\
+}
+
+/* What its tests do, and ask, all the time. */
+#define MAP()		ptm_call(self->c.mock, P2PBUF_MOCK_MAP, self->c.imp)
+#define GET()		ptm_call(self->c.mock, P2PBUF_MOCK_GET, self->c.imp)
+#define BUFFER()	ptm_info(self->c.mock, self->c.buf)
+#define IMPORTER()	ptm_import_info(self->c.mock, self->c.imp)
+
 #endif /* P2PBUF_TEST_CORE_H */

@@ -34,4 +34,23 @@ static inline int pt_child(int (*fn)(void *), void *arg, int nobody)
 	return WEXITSTATUS(status);
 }
 
+/*
+ * @statement in a child that is nobody; it passes by exiting with 0. Only for
+ * tests: include kselftest_harness.h before.
+ */
+#define PT_AS_NOBODY(statement) do {					\
+	int _status;							\
+	pid_t _pid = fork();						\
+									\
+	ASSERT_LE(0, _pid);						\
+	if (!_pid) {							\
+		if (pt_become_nobody())					\
+			_exit(100);					\
+		statement;						\
+	}								\
+	ASSERT_EQ(_pid, waitpid(_pid, &_status, 0));			\
+	EXPECT_TRUE(WIFEXITED(_status));				\
+	EXPECT_EQ(0, WEXITSTATUS(_status));				\
+} while (0)
+
 #endif /* P2PBUF_TEST_NOBODY_H */
