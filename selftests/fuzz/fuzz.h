@@ -14,6 +14,7 @@
  * fuzz_nvme.c        ioctls of /dev/p2pbuf-nvme
  * fuzz_ring.c        commands on io_uring
  * fuzz_fixed.c       fixed buffers of a paged region
+ * fuzz_rdma.c        both ends of an RDMA connection, if asked for
  * fuzz_guard.c       what no call may ever change
  * fuzz_background.c  moves, eviction, drivers unbound and bound again
  *
@@ -47,6 +48,7 @@
 #define FZ_MAPS		6
 #define FZ_JUNK		8
 #define FZ_DISKS	9
+#define FZ_ENDS		2	/* of an RDMA connection */
 
 struct fz_rng {
 	__u64 state;
@@ -74,7 +76,7 @@ struct fz_count {
 	_Atomic __u32 err[FZ_ERRNOS];
 };
 
-#define FZ_COUNTS	40
+#define FZ_COUNTS	64
 
 /* In memory that all processes share. */
 struct fz_shared {
@@ -97,6 +99,7 @@ struct fz_options {
 	__u32 gen;	/* ... and this generation */
 	bool verbose;
 	bool quiet;	/* no background: no moves, unbinds, kills */
+	bool rdma;	/* the RDMA node as well */
 };
 
 extern struct fz_shared *fz;
@@ -123,6 +126,22 @@ struct fz_ring {
 	bool open;
 	bool racy;
 	unsigned int flags;
+	unsigned int out;
+};
+
+/**
+ * struct fz_rdma - a connection with oneself
+ * @listener: where it was made
+ * @end: both ends, connected or not
+ * @ring: for the commands of both
+ * @open: all of these are there
+ * @out: commands under way
+ */
+struct fz_rdma {
+	int listener;
+	int end[FZ_ENDS];
+	struct io_uring ring;
+	bool open;
 	unsigned int out;
 };
 
@@ -157,6 +176,7 @@ struct fz_worker {
 	int node[FZ_NODES];
 	__u32 id[FZ_NODES][FZ_IDS];
 	struct fz_ring ring[FZ_RINGS];
+	struct fz_rdma rdma;
 	struct fz_guard guard[2];
 	char *arena;
 	char *racy;
@@ -244,6 +264,11 @@ void fz_fixed_empty(struct fz_ring *r);
 void fz_fixed_paged(bool on);
 void fz_fixed_begin(void);
 void fz_fixed_end(void);
+
+void fz_rdma(struct fz_worker *w);
+/* False when there is no network for it. */
+bool fz_rdma_begin(void);
+void fz_rdma_end(void);
 
 int fz_guard_disk_fill(void);
 void fz_guard_disk_check(void);

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * p2pbuf-fuzz [-n CALLS] [-t SECONDS] [-s SEED] [-p WORKERS] [-q]
+ * p2pbuf-fuzz [-n CALLS] [-t SECONDS] [-s SEED] [-p WORKERS] [-q] [-r]
  *	       [-w WORKER [-g GENERATION] [-v]]
  *
  * Runs until CALLS calls were made (default 200,000) or SECONDS have passed
  * (default 60), in WORKERS processes (default 4) besides those that move,
  * evict and unbind (none with -q). Workers are killed by SIGKILL at some
  * instant and started again. -w replays the calls of one worker, of its
- * GENERATION, alone; -v prints each call before it is made.
+ * GENERATION, alone; -v prints each call before it is made. -r has RDMA in half
+ * of the steps; the other half is not the same as without it.
  *
  * Only for the test machine: it writes to its drives and unbinds its devices.
  */
@@ -286,6 +287,8 @@ static int worker_start(struct fz_worker *w)
 
 static void worker_step(struct fz_worker *w)
 {
+	if (fz_opt.rdma && fz_once_in(&w->rng, 2))
+		return fz_rdma(w);
 	switch (fz_below(&w->rng, 64)) {
 	case 0 ... 7:
 		return fz_drm(w);
@@ -473,7 +476,7 @@ static void options(int argc, char **argv)
 
 	if (seed && *seed)
 		fz_opt.seed = strtoull(seed, NULL, 0);
-	while ((c = getopt(argc, argv, "n:t:s:p:w:g:vq")) != -1) {
+	while ((c = getopt(argc, argv, "n:t:s:p:w:g:vqr")) != -1) {
 		switch (c) {
 		case 'n':
 			fz_opt.calls = strtoull(optarg, NULL, 0);
@@ -498,6 +501,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'q':
 			fz_opt.quiet = true;
+			break;
+		case 'r':
+			fz_opt.rdma = true;
 			break;
 		default:
 			ksft_exit_fail_msg("unknown option\n");
@@ -535,6 +541,8 @@ int main(int argc, char **argv)
 	ret = fz_guard_disk_fill();
 	if (ret)
 		ksft_exit_skip("no second drive: %s\n", strerror(-ret));
+	if (fz_opt.rdma && !fz_rdma_begin())
+		ksft_exit_skip("no network for RDMA\n");
 	deadline = now() + fz_opt.seconds;
 	ksft_print_msg("seed %llu, %u workers, up to %llu calls or %u s\n",
 		       (unsigned long long)fz_opt.seed, fz_opt.workers,
@@ -544,6 +552,8 @@ int main(int argc, char **argv)
 		run_one();
 	else
 		run_all();
+	if (fz_opt.rdma)
+		fz_rdma_end();
 	fz_rebind();
 	fz_fixed_end();
 	fz_guard_disk_check();
