@@ -278,6 +278,18 @@ TEST_F(security, debugfs_is_for_root)
 	EXPECT_EQ(0, st.st_mode & 0077);
 }
 
+/* Who opens it may let other machines at his buffers: nobody does by default. */
+TEST_F(security, rdma_node_is_for_root)
+{
+	struct stat st;
+
+	if (stat("/dev/p2pbuf-rdma", &st))
+		SKIP(return, "no RDMA node");
+	EXPECT_TRUE(S_ISCHR(st.st_mode));
+	EXPECT_EQ(0600, st.st_mode & 0777);
+	EXPECT_EQ(0, st.st_uid);
+}
+
 /* ---- limits ------------------------------------------------------------------ */
 
 /* With many open files there is no more to be pinned than with one. */
