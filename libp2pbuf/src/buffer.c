@@ -382,9 +382,9 @@ int p2pbuf_flush(struct p2pbuf_buffer *buf)
 	void *ptr;
 	int ret;
 
-	ret = p2pbuf_map(buf, 0, P2PBUF_PAGE, P2PBUF_READ, &ptr);
-	if (ret < 0)
-		return ret;
+	ptr = mmap(NULL, P2PBUF_PAGE, PROT_READ, MAP_SHARED, buf->fd, 0);
+	if (ptr == MAP_FAILED)
+		return -errno;
 	ret = p2pbuf_sync_begin(buf, P2PBUF_READ);
 	if (!ret) {
 		atomic_thread_fence(memory_order_seq_cst);
