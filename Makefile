@@ -102,7 +102,8 @@ ifneq ($(HAVE_SELFTESTS),)
 	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests O=$(BUILD)/selftests \
 		KSFT=$$(ci/kernel source)/tools/testing/selftests UAPI=$(CURDIR)/uapi
 	@[ ! -e selftests/bench/Makefile ] || \
-		$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests/bench O=$(BUILD)/bench UAPI=$(CURDIR)/uapi
+		$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests/bench O=$(BUILD)/bench UAPI=$(CURDIR)/uapi \
+		KSFT=$$(ci/kernel source)/tools/testing/selftests
 	@mkdir -p $(BUILD)/nic
 	@ci/kernel same $(BUILD)/nic || rm -rf $(BUILD)/nic/*
 	@$(SUBMAKE) $(QUIET) -C $(CURDIR)/selftests/nic O=$(BUILD)/nic KDIR=$(KDIR) \

@@ -13,6 +13,7 @@
  *	report.c	rows and tables
  *
  *	file.c		bench_file: all of the same for files and volumes
+ *	rdma.c		bench_rdma, which shares the counter alone
  */
 #ifndef BENCH_H
 #define BENCH_H
