@@ -21,11 +21,13 @@
 
 static const struct p2pbuf_rdma_limits no_limits;
 
-/* Of the topology that is there to bounce it, only that is of interest. */
-#define NEEDS_HOST_MEMORY() do {					\
-		if (ptn_topology("swiotlb"))				\
-			SKIP(return, "host memory is bounced here");	\
-	} while (0)
+/* Of the topology that is there to bounce host memory, only that matters. */
+static const char bounces[] = "host memory is bounced here";
+
+static bool host_memory_bounces(void)
+{
+	return ptn_topology("swiotlb");
+}
 
 /* ---- the other side --------------------------------------------------------- */
 
@@ -314,7 +316,8 @@ static void write_refused(struct __test_metadata *_metadata,
 	struct io_uring ring;
 	int ret;
 
-	NEEDS_HOST_MEMORY();
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
 	ret = ptn_buffer_alloc(&buffer, PTN_UDMABUF, BUFFER);
 	if (ret == -ENOENT)
 		SKIP(return, "no udmabuf");
@@ -444,7 +447,8 @@ TEST_F(import, leads_nowhere)
 	struct p2pbuf_path_info path;
 	int fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_NOBODY);
 
-	NEEDS_HOST_MEMORY();
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-EFAULT, import(self, fd, 0, &path));
 	EXPECT_EQ(P2PBUF_REASON_NOWHERE, path.reason);
@@ -457,7 +461,7 @@ TEST_F(import, bounced)
 	struct p2pbuf_path_info path;
 	int fd;
 
-	if (!ptn_topology("swiotlb"))
+	if (!host_memory_bounces())
 		SKIP(return, "no bounce buffers here");
 	fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_SINGLE);
 	ASSERT_LE(0, fd);
@@ -471,7 +475,8 @@ TEST_F(import, exporter_refuses)
 	struct p2pbuf_path_info path;
 	int fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
 
-	NEEDS_HOST_MEMORY();
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, ptm_rule(self->mock, fd, P2PBUF_MOCK_OP_ATTACH,
 			      P2PBUF_MOCK_FAIL, EXDEV, 0, 1));
@@ -535,7 +540,8 @@ TEST_F_TIMEOUT(import, too_many_registrations, 120)
 	char before[32];
 	int fd;
 
-	NEEDS_HOST_MEMORY();
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
 	if (!limit_read(before, sizeof(before)))
 		SKIP(return, "no udmabuf");
 	ASSERT_EQ(0, ptm_write(CHUNKS_LIMIT, "16384"));
@@ -560,7 +566,8 @@ TEST_F_TIMEOUT(import, moved_out_of_reach, 120)
 	struct p2pbuf_path_info path;
 	int fd, peer;
 
-	NEEDS_HOST_MEMORY();
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
 	peer = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
 	ASSERT_LE(0, peer);
 	fd = mock_buffer(self, P2PBUF_MOCK_BAR, P2PBUF_MOCK_RAW);

@@ -95,6 +95,12 @@ struct ptd_peer {
 	struct ptd_wire_msg grant;
 };
 
+/* librdmacm does not promise to set it. */
+static inline int ptd_peer_errno(void)
+{
+	return errno > 0 ? -errno : -EIO;
+}
+
 static inline int ptd_peer_connect(struct ptd_peer *p, const char *port,
 				   const struct ptd_wire_hello *hello)
 {
@@ -115,9 +121,9 @@ static inline int ptd_peer_connect(struct ptd_peer *p, const char *port,
 
 	memset(p, 0, sizeof(*p));
 	if (rdma_getaddrinfo(PTD_ADDRESS, port, &hints, &res))
-		return -errno;
+		return ptd_peer_errno();
 	if (rdma_create_ep(&p->id, res, NULL, &attr))
-		return -errno;
+		return ptd_peer_errno();
 	rdma_freeaddrinfo(res);
 	if (!p->id)
 		return -EINVAL;
@@ -127,9 +133,9 @@ static inline int ptd_peer_connect(struct ptd_peer *p, const char *port,
 		return -ENOMEM;
 	for (i = 0; i < PTD_PEER_RECEIVES; i++)
 		if (rdma_post_recv(p->id, NULL, p->memory->rx[i], 128, p->mr))
-			return -errno;
+			return ptd_peer_errno();
 	if (rdma_connect(p->id, &param))
-		return -errno;
+		return ptd_peer_errno();
 	p->connected = true;
 	return 0;
 }
