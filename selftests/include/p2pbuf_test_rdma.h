@@ -110,13 +110,21 @@ static inline void ptd_net_unmake(void)
 
 static inline int ptd_net_make(void)
 {
+	int tries = 0, ret;
+
 	if (ptd_run("modprobe rdma_rxe && modprobe dummy numdummies=0") ||
 	    ptd_run("ip link add %s type dummy", PTD_NETDEV) ||
 	    ptd_run("ip link set %s mtu 4500", PTD_NETDEV) ||
 	    ptd_run("ip addr add %s/24 dev %s", PTD_ADDRESS, PTD_NETDEV) ||
 	    ptd_run("ip link set %s up", PTD_NETDEV))
 		return -ENODEV;
-	return ptd_link_add(PTD_RXE, "rxe", PTD_NETDEV);
+	/* The one before it, of the same name, may take its time to go. */
+	do {
+		if (tries)
+			usleep(50000);
+		ret = ptd_link_add(PTD_RXE, "rxe", PTD_NETDEV);
+	} while (ret && ++tries < 400 * ptk_slow());
+	return ret;
 }
 
 /* At the end of the program, not of its children. */
