@@ -393,12 +393,12 @@ static void disturbed(struct __test_metadata *_metadata, CANCEL_DATA *self,
 
 TEST_F_TIMEOUT(cancel, while_recalled, 240)
 {
-	disturbed(_metadata, self, move_target, 12);
+	disturbed(_metadata, self, move_target, 4);
 }
 
 TEST_F_TIMEOUT(cancel, while_granted, 240)
 {
-	disturbed(_metadata, self, grant_source, 12);
+	disturbed(_metadata, self, grant_source, 4);
 }
 
 /* ---- against the end ---------------------------------------------------------- */
