@@ -42,6 +42,7 @@ help:
 	@echo '  TEST=nvme_data         only this test (a list, or shell patterns)'
 	@echo 'make check-debug       the same and the demo on a kernel with KASAN, lockdep, ...'
 	@echo '  QUICK=1                only what ci/debug.tests lists, as continuous integration'
+	@echo 'make check-rdma        RDMA between two guests: lost packets, link down'
 	@echo 'make check-external    suites of others: pyverbs, perftest, rping'
 	@echo 'make soak HOURS=1      tests by chance, until the time is over (SEED=, ROUND=)'
 	@echo 'make fuzz CALLS=n       calls by chance on that kernel (SEED=, SECONDS=, STOCK=1)'
@@ -127,6 +128,11 @@ check: initramfs
 check-debug: setup
 	@ci/check-debug $(if $(QUICK),quick,$(if $(TOPO),-t '$(TOPO)') \
 		$(if $(TEST),-n '$(TEST)') $(if $(TESTS),-f '$(TESTS)'))
+
+# Two guests, and a network that is not well.
+.PHONY: check-rdma
+check-rdma: initramfs
+	@ci/check-rdma $(if $(TOPO),-t '$(TOPO)')
 
 # Suites of others, unmodified, over the test NIC.
 .PHONY: check-external

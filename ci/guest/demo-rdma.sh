@@ -11,16 +11,8 @@ esac
 
 fail() { echo "remote-vram: $*"; exit 1; }
 
-modprobe virtio_net && modprobe rdma_rxe || fail 'no network'
-tries=0
-while [ ! -e /sys/class/net/eth0 ]; do
-	tries=$((tries + 1))
-	[ $tries -lt 100 ] || fail 'no network device'
-	usleep 100000
-done
-ip addr add $mine/24 dev eth0
-ip link set eth0 up
-/ci/toolbox rdma link add rxe0 type rxe netdev eth0 || fail 'no RDMA device'
+. /payload/pair-net.sh
+pair_up $mine || fail 'no network'
 
 # a software NIC copies with the CPU: VRAM needs pages
 echo 1 >/sys/module/p2pbuf_exporter/parameters/paged
@@ -34,12 +26,7 @@ if [ $role = receive ]; then
 	rc=$?
 else
 	dd if=/dev/urandom of=$P2PBUF_NVME_MAIN bs=1M count=64 conv=fsync 2>/dev/null
-	# the other guest may still be booting
-	tries=0
-	until ping -c 1 -W 1 10.78.0.1 >/dev/null 2>&1; do
-		tries=$((tries + 1))
-		[ $tries -lt 600 ] || fail 'the other guest does not answer'
-	done
+	pair_wait 10.78.0.1 || fail 'the other guest does not answer'
 	tries=0
 	while :; do
 		/examples/remote-vram send 10.78.0.1 $port $P2PBUF_NVME_MAIN \
@@ -52,5 +39,5 @@ else
 	done
 	cat /tmp/said
 fi
-/ci/toolbox rdma link delete rxe0
+pair_down
 exit $rc
