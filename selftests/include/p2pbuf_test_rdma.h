@@ -33,7 +33,9 @@
 #define PTD_NODE	"/dev/p2pbuf-rdma"
 #define PTD_NETDEV	"p2pbuf0"
 #define PTD_RXE		"rxe_p2pbuf"
+#ifndef PTD_ADDRESS
 #define PTD_ADDRESS	"10.77.0.1"
+#endif
 #define PTD_MS		20000
 #define PTD_MIB		(1024ull * 1024)
 

@@ -45,6 +45,7 @@ int p2pbuf_nic_register(struct ib_device *dev, const char *name)
 /* All links are gone. */
 void p2pbuf_nic_exit(void)
 {
+	p2pbuf_nic_bars_exit();
 	put_device(p2pbuf_nic_device);
 }
 

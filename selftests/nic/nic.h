@@ -16,6 +16,7 @@
 #define P2PBUF_NIC_H
 
 #include <linux/dma-buf.h>
+#include <linux/highmem.h>
 #include <linux/types.h>
 
 #include <rdma/ib_umem.h>
@@ -34,8 +35,22 @@ static inline void *p2pbuf_nic_dma_to_ptr(u64 addr)
 	return phys_to_virt(p2pbuf_nic_dma_to_phys(addr));
 }
 
+/* bar.c */
+struct page *p2pbuf_nic_dma_to_page(u64 addr);
+void *p2pbuf_nic_page_open(struct page *page);
+void p2pbuf_nic_bars_exit(void);
+
+static inline void p2pbuf_nic_page_close(const void *p)
+{
+	/* What was written to a BAR leaves the CPU before anybody is told. */
+	wmb();
+}
+
 #define ib_virt_dma_to_ptr(addr)	p2pbuf_nic_dma_to_ptr(addr)
-#define ib_virt_dma_to_page(addr)	virt_to_page(p2pbuf_nic_dma_to_ptr(addr))
+#define ib_virt_dma_to_page(addr)	p2pbuf_nic_dma_to_page(addr)
+#define kmap_local_page(page)		p2pbuf_nic_page_open(page)
+#undef kunmap_local
+#define kunmap_local(p)			p2pbuf_nic_page_close(p)
 
 /* dmabuf.c */
 struct ib_mr *p2pbuf_nic_reg_mr(struct ib_pd *pd, u64 offset, u64 length,

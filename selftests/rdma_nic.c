@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * RDMA from VRAM to VRAM, where the RDMA device does DMA.
+ *
+ * The device is the test NIC: it needs no pages, so the objects are those of a
+ * plain region, and whether it reaches them is a question of the PCI tree.
+ */
+#define PTD_ADDRESS	PTV_ADDRESS
+
+#include <liburing.h>
+
+#include "p2pbuf_test_nic.h"
+#include "p2pbuf_test_rdma_vram.h"
+
+FIXTURE(nic) {
+	struct ptd_ends ends;
+	bool refused;
+	__u32 path;
+};
+
+FIXTURE_SETUP(nic)
+{
+	const char *expect = getenv("P2PBUF_EXPECT_PATH");
+	struct ptd_ends *e = &self->ends;
+
+	memset(self, 0, sizeof(*self));
+	e->exporter = -1;
+	if (access(PTD_NODE, F_OK))
+		SKIP(return, "no " PTD_NODE);
+	if (access("/sys/class/infiniband/" PTV_DEVICE, F_OK))
+		SKIP(return, "no test NIC");
+	ASSERT_NE(NULL, expect);
+	self->refused = !strcmp(expect, "refused");
+	self->path = strcmp(expect, "bus") ? P2PBUF_PATH_BRIDGE :
+					     P2PBUF_PATH_BUS;
+	e->exporter = ptx_open(0);
+	if (e->exporter == -ENODEV)
+		SKIP(return, "no exporter");
+	ASSERT_LE(0, e->exporter);
+	ASSERT_EQ(0, ptd_object_make(e->exporter, &e->here));
+	ASSERT_EQ(0, ptd_object_make(e->exporter, &e->there));
+	e->pair.limits.recall_ms = 20000;
+	e->pair.limits.wait_ms = 60000;
+	ASSERT_EQ(0, ptd_pair_open(&e->pair));
+}
+
+FIXTURE_TEARDOWN(nic)
+{
+	if (self->ends.exporter < 0)
+		return;
+	ptd_pair_close(&self->ends.pair);
+	ptd_object_end(&self->ends.here);
+	ptd_object_end(&self->ends.there);
+	close(self->ends.exporter);
+}
+
+static int import_both(struct ptd_ends *e, struct p2pbuf_path_info *path)
+{
+	struct p2pbuf_rdma_import arg;
+	int ret;
+
+	ret = ptd_object_import(e->pair.a.fd, &e->here, &arg);
+	*path = arg.path;
+	if (!ret)
+		ret = ptd_object_import(e->pair.b.fd, &e->there, &arg);
+	return ret ? ret : ptd_grant(e->pair.b.fd, 1, PTD_BOTH);
+}
+
+static const char no_way[] = "the NIC does not reach the BAR here";
+
+TEST_F_TIMEOUT(nic, stays_there, 120)
+{
+	struct ptd_ends *e = &self->ends;
+	struct p2pbuf_path_info path;
+	struct p2pbuf_rdma_info info;
+
+	if (self->refused)
+		SKIP(return, "%s", no_way);
+	ASSERT_EQ(0, import_both(e, &path));
+	EXPECT_EQ(self->path, path.path);
+	ASSERT_EQ(0, ptd_info(e->pair.a.fd, &info));
+	EXPECT_EQ(0, info.flags & P2PBUF_RDMA_F_CPU);
+	ASSERT_TRUE(ptd_there_and_back(e, 1));
+	EXPECT_EQ(P2PBUF_PLACEMENT_VRAM,
+		  ptd_object_place(e->exporter, &e->here));
+	EXPECT_EQ(P2PBUF_PLACEMENT_VRAM,
+		  ptd_object_place(e->exporter, &e->there));
+}
+
+TEST_F_TIMEOUT(nic, moves, 240)
+{
+	struct p2pbuf_path_info path;
+
+	if (self->refused)
+		SKIP(return, "%s", no_way);
+	ASSERT_EQ(0, import_both(&self->ends, &path));
+	PTD_MOVED_UNDER_LOAD(&self->ends);
+}
+
+/*
+ * An object goes to host memory, which was not allowed; a window of the BAR
+ * cannot, and the exporter says so.
+ */
+TEST_F(nic, no_way_to_the_bar)
+{
+	struct ptd_ends *e = &self->ends;
+	struct drm_p2pbuf_gem_create create;
+	struct p2pbuf_rdma_import arg;
+	struct ptd_object window = {};
+
+	if (!self->refused)
+		SKIP(return, "the NIC reaches the BAR here");
+	EXPECT_EQ(-EREMOTEIO, ptd_object_import(e->pair.a.fd, &e->here, &arg));
+	EXPECT_EQ(P2PBUF_REASON_NOT_PEER, arg.path.reason);
+	ASSERT_EQ(0, ptx_create_window(e->exporter, PTD_OBJECT, 0, &create));
+	window.dmabuf = ptx_export(e->exporter, create.handle, true);
+	ASSERT_LT(0, window.dmabuf);
+	EXPECT_EQ(-EREMOTEIO, ptd_object_import(e->pair.a.fd, &window, &arg));
+	EXPECT_EQ(P2PBUF_PATH_REFUSED, arg.path.path);
+	EXPECT_EQ(P2PBUF_REASON_EXPORTER, arg.path.reason);
+	ptd_object_end(&window);
+}
+
+int main(int argc, char **argv)
+{
+	return ptv_main(argc, argv);
+}
