@@ -5,7 +5,7 @@
  *
  * rdma_uapi.c has what can be wrong about an argument, rdma_move.c and
  * rdma_fault.c how a connection ends. EHOSTUNREACH and ENODATA are said only
- * to devices that do DMA: path_verdict.c has them.
+ * to devices that do DMA: rdma_nic.c has them.
  */
 #include <liburing.h>
 #include <poll.h>

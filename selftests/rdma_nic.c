@@ -9,8 +9,19 @@
 
 #include <liburing.h>
 
+#include "p2pbuf_test_mock.h"
 #include "p2pbuf_test_nic.h"
 #include "p2pbuf_test_rdma_vram.h"
+
+/* Why nothing can be tested here, or NULL. */
+static const char *nothing_to_test(void)
+{
+	if (access(PTD_NODE, F_OK))
+		return "no " PTD_NODE;
+	if (access("/sys/class/infiniband/" PTV_DEVICE, F_OK))
+		return "no test NIC";
+	return NULL;
+}
 
 FIXTURE(nic) {
 	struct ptd_ends ends;
@@ -21,14 +32,13 @@ FIXTURE(nic) {
 FIXTURE_SETUP(nic)
 {
 	const char *expect = getenv("P2PBUF_EXPECT_PATH");
+	const char *why = nothing_to_test();
 	struct ptd_ends *e = &self->ends;
 
 	memset(self, 0, sizeof(*self));
 	e->exporter = -1;
-	if (access(PTD_NODE, F_OK))
-		SKIP(return, "no " PTD_NODE);
-	if (access("/sys/class/infiniband/" PTV_DEVICE, F_OK))
-		SKIP(return, "no test NIC");
+	if (why)
+		SKIP(return, "%s", why);
 	ASSERT_NE(NULL, expect);
 	self->refused = !strcmp(expect, "refused");
 	self->path = strcmp(expect, "bus") ? P2PBUF_PATH_BRIDGE :
@@ -119,6 +129,91 @@ TEST_F(nic, no_way_to_the_bar)
 	EXPECT_EQ(P2PBUF_PATH_REFUSED, arg.path.path);
 	EXPECT_EQ(P2PBUF_REASON_EXPORTER, arg.path.reason);
 	ptd_object_end(&window);
+}
+
+/* ---- exporters that map whatever they have ----------------------------------- */
+
+FIXTURE(mock) {
+	int mock;
+	int dmabuf;
+	struct ptm_lent lent;
+	struct ptd_pair pair;
+};
+
+FIXTURE_SETUP(mock)
+{
+	const char *why = nothing_to_test();
+
+	memset(self, 0, sizeof(*self));
+	self->dmabuf = -1;
+	if (why)
+		SKIP(return, "%s", why);
+	self->mock = ptm_open();
+	if (self->mock == -ENOENT)
+		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
+	ASSERT_LT(0, self->mock);
+	ASSERT_EQ(0, ptd_pair_open(&self->pair));
+}
+
+FIXTURE_TEARDOWN(mock)
+{
+	if (self->mock <= 0)
+		return;
+	if (self->dmabuf >= 0)
+		close(self->dmabuf);
+	ptd_pair_close(&self->pair);
+	ptm_give_back(&self->lent);
+	close(self->mock);
+}
+
+#define MOCK_DATA FIXTURE_DATA(mock)
+
+static int import_mock(MOCK_DATA *self, __u32 placement, __u32 shape,
+		       struct p2pbuf_path_info *path)
+{
+	struct p2pbuf_rdma_import arg = {
+		.size = sizeof(arg),
+		.flags = P2PBUF_RDMA_IMPORT_ALLOW_SYSTEM,
+		.id = 1,
+	};
+	int ret;
+
+	self->dmabuf = ptm_create(self->mock, 64 * PTM_PAGE, placement, 0);
+	if (self->dmabuf < 0)
+		return self->dmabuf;
+	ret = ptm_shape(self->mock, self->dmabuf, shape);
+	if (ret)
+		return ret;
+	arg.dmabuf_fd = self->dmabuf;
+	ret = ptd_ioctl(self->pair.a.fd, P2PBUF_RDMA_IMPORT, &arg);
+	*path = arg.path;
+	return ret;
+}
+
+TEST_F(mock, no_route)
+{
+	struct p2pbuf_path_info path = { };
+	int ret;
+
+	if (!ptm_expect("refused"))
+		SKIP(return, "the NIC reaches the BAR here");
+	ret = ptm_lend_bar(&self->lent);
+	if (ret == -ENODEV)
+		SKIP(return, "no function to lend");
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(-EHOSTUNREACH, import_mock(self, P2PBUF_MOCK_BAR,
+					     P2PBUF_MOCK_RAW, &path));
+	EXPECT_EQ(P2PBUF_PATH_REFUSED, path.path);
+	EXPECT_EQ(P2PBUF_REASON_NO_ROUTE, path.reason);
+}
+
+TEST_F(mock, address_of_nothing)
+{
+	struct p2pbuf_path_info path = { };
+
+	EXPECT_EQ(-ENODATA, import_mock(self, P2PBUF_MOCK_PAGES,
+					P2PBUF_MOCK_WRAP, &path));
+	EXPECT_EQ(P2PBUF_REASON_OPAQUE, path.reason);
 }
 
 int main(int argc, char **argv)
