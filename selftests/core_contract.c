@@ -13,7 +13,20 @@
 /* What exporters return when a signal interrupts them; no errno of libc. */
 #define ERESTARTSYS	512
 
-PTC_FIXTURE(contract)
+FIXTURE(contract) { struct ptc c; };
+FIXTURE_VARIANT(contract) { __u32 placement; };
+FIXTURE_VARIANT_ADD(contract, pages) { .placement = P2PBUF_MOCK_PAGES, };
+FIXTURE_VARIANT_ADD(contract, bar) { .placement = P2PBUF_MOCK_BAR, };
+
+FIXTURE_SETUP(contract)
+{
+	ptc_begin(_metadata, &self->c, variant->placement);
+}
+
+FIXTURE_TEARDOWN(contract)
+{
+	ptc_end(_metadata, &self->c);
+}
 
 #define PUT()	 ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_TASK, 0)
 #define PUT_IRQ() ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_HARDIRQ, 0)

@@ -14,7 +14,20 @@
 /* What one step of a hold may take before it is called a deadlock. */
 #define STEP_MS		PTM_LONG_MS
 
-PTC_FIXTURE(deadlock)
+FIXTURE(deadlock) { struct ptc c; };
+FIXTURE_VARIANT(deadlock) { __u32 placement; };
+FIXTURE_VARIANT_ADD(deadlock, pages) { .placement = P2PBUF_MOCK_PAGES, };
+FIXTURE_VARIANT_ADD(deadlock, bar) { .placement = P2PBUF_MOCK_BAR, };
+
+FIXTURE_SETUP(deadlock)
+{
+	ptc_begin(_metadata, &self->c, variant->placement);
+}
+
+FIXTURE_TEARDOWN(deadlock)
+{
+	ptc_end(_metadata, &self->c);
+}
 
 #define PUT_IRQ(us) ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_HARDIRQ, us)
 

@@ -13,7 +13,20 @@
 
 #define ATTACHMENTS	"/sys/kernel/debug/p2pbuf/attachments"
 
-PTC_FIXTURE(life)
+FIXTURE(life) { struct ptc c; };
+FIXTURE_VARIANT(life) { __u32 placement; };
+FIXTURE_VARIANT_ADD(life, pages) { .placement = P2PBUF_MOCK_PAGES, };
+FIXTURE_VARIANT_ADD(life, bar) { .placement = P2PBUF_MOCK_BAR, };
+
+FIXTURE_SETUP(life)
+{
+	ptc_begin(_metadata, &self->c, variant->placement);
+}
+
+FIXTURE_TEARDOWN(life)
+{
+	ptc_end(_metadata, &self->c);
+}
 
 #define PUT_IRQ(us) ptm_put(self->c.mock, self->c.imp, P2PBUF_MOCK_HARDIRQ, us)
 #define FENCE()	 ptm_fence(self->c.mock, self->c.buf, P2PBUF_MOCK_KERNEL, 0, 0)

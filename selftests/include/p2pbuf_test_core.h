@@ -116,29 +116,29 @@ static inline void ptc_teardown(struct ptc *c)
 	}								\
 } while (0)
 
-/* The fixture @name: the setting in both placements, and the look at its end. */
-#define PTC_FIXTURE(name)						\
-FIXTURE(name) { struct ptc c; };					\
-FIXTURE_VARIANT(name) { __u32 placement; };				\
-FIXTURE_VARIANT_ADD(name, pages) { .placement = P2PBUF_MOCK_PAGES, };	\
-FIXTURE_VARIANT_ADD(name, bar) { .placement = P2PBUF_MOCK_BAR, };	\
-FIXTURE_SETUP(name)							\
-{									\
-	const char *why = ptc_setup(&self->c, variant->placement, 0);	\
-									\
-	if (why)							\
-		SKIP(return, "%s", why);				\
-	ASSERT_LT(0, self->c.imp)					\
-		TH_LOG("setting: %s", strerror(-self->c.imp));		\
-}									\
-FIXTURE_TEARDOWN(name)							\
-{									\
-	if (self->c.imp > 0)						\
-		PTC_EXPECT_CLEAN(&self->c);				\
-	ptc_teardown(&self->c);						\
+/* In a fixture's setup: the setting, or a skip, or a failure. */
+static inline void ptc_begin(struct __test_metadata *_metadata, struct ptc *c,
+			     __u32 placement)
+{
+	const char *why = ptc_setup(c, placement, 0);
+
+	if (why) {
+		ptc_teardown(c);
+		SKIP(_exit(KSFT_SKIP), "%s", why);
+	}
+	ASSERT_LT(0, c->imp)
+		TH_LOG("setting: %s", strerror(-c->imp));
 }
 
-/* What its tests do, and ask, all the time. */
+/* In its teardown. */
+static inline void ptc_end(struct __test_metadata *_metadata, struct ptc *c)
+{
+	if (c->imp > 0)
+		PTC_EXPECT_CLEAN(c);
+	ptc_teardown(c);
+}
+
+/* What tests do, and ask, all the time; @self has the setting in @c. */
 #define MAP()		ptm_call(self->c.mock, P2PBUF_MOCK_MAP, self->c.imp)
 #define GET()		ptm_call(self->c.mock, P2PBUF_MOCK_GET, self->c.imp)
 #define BUFFER()	ptm_info(self->c.mock, self->c.buf)
