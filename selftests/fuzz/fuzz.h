@@ -40,6 +40,7 @@
 #define FZ_BOS		16
 #define FZ_BUFS		24
 #define FZ_COMMON	6	/* of FZ_BUFS: shared by all, and moved */
+#define FZ_UDMABUFS	18	/* from this one of FZ_BUFS on: udmabufs only */
 #define FZ_NODES	3
 #define FZ_IDS		12
 #define FZ_RINGS	3
@@ -220,9 +221,15 @@ void fz_mutate(struct fz_rng *rng, void *p, const struct fz_field *fields,
  * thread writes all the time.
  */
 void *fz_place(struct fz_worker *w, const void *bytes, size_t size);
+void *fz_argument(struct fz_worker *w, const void *arg, size_t size,
+		  unsigned long *request, const int **allowed);
 /* A descriptor that is none of those asked for. */
 int fz_junk_fd(struct fz_worker *w);
 int fz_any_buf(struct fz_worker *w);
+/* Nearly any: none whose exporter warns when the CPU accesses it. */
+int fz_any_cpu_buf(struct fz_worker *w);
+/* A place for a buffer that was made: what was there is closed. */
+void fz_keep_buf(struct fz_worker *w, int fd, bool udmabuf);
 int fz_any_disk(struct fz_worker *w);
 /* The next place from a random one on that is not empty, if any. */
 __u32 fz_any_id(struct fz_worker *w, unsigned int node);

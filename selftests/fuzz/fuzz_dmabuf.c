@@ -11,8 +11,8 @@ static void dmabuf_sync(struct fz_worker *w)
 
 	if (fz_once_in(&w->rng, 16))
 		arg.flags = fz_edge(&w->rng);
-	fz_done(w, "DMA_BUF_SYNC", ptx_ioctl(fz_any_buf(w), DMA_BUF_IOCTL_SYNC,
-					     &arg), NULL);
+	fz_done(w, "DMA_BUF_SYNC",
+		ptx_ioctl(fz_any_cpu_buf(w), DMA_BUF_IOCTL_SYNC, &arg), NULL);
 }
 
 static void dmabuf_name(struct fz_worker *w)
@@ -74,7 +74,6 @@ static void dmabuf_look(struct fz_worker *w)
 /* A buffer of somebody else's into one of the places. */
 static void dmabuf_foreign(struct fz_worker *w)
 {
-	unsigned int slot = FZ_COMMON + fz_below(&w->rng, FZ_BUFS - FZ_COMMON);
 	enum ptn_kind kind = fz_once_in(&w->rng, 2) ? PTN_UDMABUF : PTN_HEAP;
 	struct ptn_buffer b;
 	int ret;
@@ -83,9 +82,7 @@ static void dmabuf_foreign(struct fz_worker *w)
 	fz_done(w, "foreign buffer", ret, NULL);
 	if (ret)
 		return;
-	if (w->buf[slot] >= 0)
-		close(w->buf[slot]);
-	w->buf[slot] = b.dmabuf;
+	fz_keep_buf(w, b.dmabuf, kind == PTN_UDMABUF);
 	b.dmabuf = -1;
 	ptn_buffer_free(&b);
 }

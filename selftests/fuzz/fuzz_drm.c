@@ -175,7 +175,6 @@ static void drm_peer_info(struct fz_worker *w)
 
 static void drm_export(struct fz_worker *w)
 {
-	unsigned int slot = FZ_COMMON + fz_below(&w->rng, FZ_BUFS - FZ_COMMON);
 	struct fz_bo *bo = fz_any_bo(w);
 	struct drm_prime_handle arg = {
 		.handle = any_handle(w, bo),
@@ -188,11 +187,8 @@ static void drm_export(struct fz_worker *w)
 	if (fz_done(w, "HANDLE_TO_FD",
 		    ptx_ioctl(w->drm[bo->drm], DRM_IOCTL_PRIME_HANDLE_TO_FD,
 			      &arg),
-		    w->drm[bo->drm] < 0 ? NULL : prime_errnos) < 0)
-		return;
-	if (w->buf[slot] >= 0)
-		close(w->buf[slot]);
-	w->buf[slot] = arg.fd;
+		    w->drm[bo->drm] < 0 ? NULL : prime_errnos) >= 0)
+		fz_keep_buf(w, arg.fd, false);
 }
 
 static void drm_import(struct fz_worker *w)

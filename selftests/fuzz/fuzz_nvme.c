@@ -20,31 +20,13 @@ static const int id_errnos[] = {
 	EINVAL, E2BIG, EFAULT, ENOENT, EINTR, 0
 };
 
-/* The size field is right, or it is not, and so is the number. */
 static long nvme_call(struct fz_worker *w, const char *name, int fd,
 		      unsigned long request, void *arg, size_t size,
 		      const int *allowed)
 {
-	char bytes[512] = { 0 };
-	size_t placed = size;
-	__u32 told;
-	void *place;
+	void *place = fz_argument(w, arg, size, &request, &allowed);
 	long ret;
 
-	memcpy(bytes, arg, size);
-	if (fz_once_in(&w->rng, 16)) {
-		told = fz_once_in(&w->rng, 2) ? fz_edge(&w->rng) :
-		       size + fz_below(&w->rng, 64) - 16;
-		memcpy(bytes, &told, sizeof(told));
-		placed = sizeof(bytes);
-		if (fz_once_in(&w->rng, 2))
-			bytes[fz_below(&w->rng, sizeof(bytes))]++;
-	}
-	if (fz_once_in(&w->rng, 64)) {
-		request ^= 1UL << fz_below(&w->rng, 32);
-		allowed = NULL;
-	}
-	place = fz_place(w, bytes, placed);
 	ret = ioctl(fd, request, place);
 	if (ret < 0)
 		ret = -errno;

@@ -155,34 +155,14 @@ static __u32 any_id(struct fz_worker *w)
 	return 1 + fz_below(&w->rng, IDS);
 }
 
-/*
- * The size field is right, or it is not, and so is the number. A time limit
- * may have become any number: nothing lasts longer than a second.
- */
+/* A time limit may have become any number: nothing lasts longer than a second. */
 static void rdma_call(struct fz_worker *w, const char *name,
 		      unsigned long request, const void *arg, size_t size,
 		      const int *allowed)
 {
-	char bytes[512] = { 0 };
-	size_t placed = size;
-	void *place;
-	__u32 told;
+	void *place = fz_argument(w, arg, size, &request, &allowed);
 	int ret;
 
-	memcpy(bytes, arg, size);
-	if (fz_once_in(&w->rng, 16)) {
-		told = fz_once_in(&w->rng, 2) ? fz_edge(&w->rng) :
-		       size + fz_below(&w->rng, 64) - 16;
-		memcpy(bytes, &told, sizeof(told));
-		placed = sizeof(bytes);
-		if (fz_once_in(&w->rng, 2))
-			bytes[fz_below(&w->rng, sizeof(bytes))]++;
-	}
-	if (fz_once_in(&w->rng, 64)) {
-		request ^= 1UL << fz_below(&w->rng, 32);
-		allowed = NULL;
-	}
-	place = fz_place(w, bytes, placed);
 	alarm(1);
 	ret = ptd_ioctl(any_end(w), request, place);
 	alarm(0);

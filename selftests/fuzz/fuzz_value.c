@@ -145,7 +145,7 @@ int fz_junk_fd(struct fz_worker *w)
 	return w->junk[fz_below(&w->rng, FZ_JUNK)];
 }
 
-int fz_any_buf(struct fz_worker *w)
+static int any_buf(struct fz_worker *w, unsigned int places)
 {
 	int fd;
 
@@ -153,9 +153,31 @@ int fz_any_buf(struct fz_worker *w)
 		return fz_junk_fd(w);
 	if (fz_once_in(&w->rng, 64))
 		return w->disk[fz_below(&w->rng, w->disks)];
-	fd = w->buf[fz_below(&w->rng, FZ_BUFS)];
+	fd = w->buf[fz_below(&w->rng, places)];
 	/* an empty place: what all have */
 	return fd >= 0 ? fd : fz_common[fz_below(&w->rng, FZ_COMMON)];
+}
+
+int fz_any_buf(struct fz_worker *w)
+{
+	return any_buf(w, FZ_BUFS);
+}
+
+/* Documentation/kernel-bugs.rst: what a udmabuf tells dma-debug is not true. */
+int fz_any_cpu_buf(struct fz_worker *w)
+{
+	return any_buf(w, FZ_UDMABUFS);
+}
+
+void fz_keep_buf(struct fz_worker *w, int fd, bool udmabuf)
+{
+	unsigned int from = udmabuf ? FZ_UDMABUFS : FZ_COMMON;
+	unsigned int to = udmabuf ? FZ_BUFS : FZ_UDMABUFS;
+	unsigned int slot = from + fz_below(&w->rng, to - from);
+
+	if (w->buf[slot] >= 0)
+		close(w->buf[slot]);
+	w->buf[slot] = fd;
 }
 
 int fz_any_disk(struct fz_worker *w)
@@ -184,4 +206,32 @@ struct fz_bo *fz_any_bo(struct fz_worker *w)
 	for (i = 0; i < FZ_BOS && !w->bo[(at + i) % FZ_BOS].handle; i++)
 		;
 	return &w->bo[(at + i) % FZ_BOS];
+}
+
+/*
+ * Place the argument of an ioctl that begins with its size: that is right, or
+ * it is not, and so is the number of the @request. What another number may
+ * answer is in no table.
+ */
+void *fz_argument(struct fz_worker *w, const void *arg, size_t size,
+		  unsigned long *request, const int **allowed)
+{
+	char bytes[512] = { 0 };
+	size_t placed = size;
+	__u32 told;
+
+	memcpy(bytes, arg, size);
+	if (fz_once_in(&w->rng, 16)) {
+		told = fz_once_in(&w->rng, 2) ? fz_edge(&w->rng) :
+		       size + fz_below(&w->rng, 64) - 16;
+		memcpy(bytes, &told, sizeof(told));
+		placed = sizeof(bytes);
+		if (fz_once_in(&w->rng, 2))
+			bytes[fz_below(&w->rng, sizeof(bytes))]++;
+	}
+	if (fz_once_in(&w->rng, 64)) {
+		*request ^= 1UL << fz_below(&w->rng, 32);
+		*allowed = NULL;
+	}
+	return fz_place(w, bytes, placed);
 }
