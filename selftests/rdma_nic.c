@@ -25,13 +25,10 @@ static const char *nothing_to_test(void)
 
 FIXTURE(nic) {
 	struct ptd_ends ends;
-	bool refused;
-	__u32 path;
 };
 
 FIXTURE_SETUP(nic)
 {
-	const char *expect = getenv("P2PBUF_EXPECT_PATH");
 	const char *why = nothing_to_test();
 	struct ptd_ends *e = &self->ends;
 
@@ -39,10 +36,6 @@ FIXTURE_SETUP(nic)
 	e->exporter = -1;
 	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_NE(NULL, expect);
-	self->refused = !strcmp(expect, "refused");
-	self->path = strcmp(expect, "bus") ? P2PBUF_PATH_BRIDGE :
-					     P2PBUF_PATH_BUS;
 	e->exporter = ptx_open(0);
 	if (e->exporter == -ENODEV)
 		SKIP(return, "no exporter");
@@ -84,10 +77,11 @@ TEST_F_TIMEOUT(nic, stays_there, 120)
 	struct p2pbuf_path_info path;
 	struct p2pbuf_rdma_info info;
 
-	if (self->refused)
+	if (ptm_expect("refused"))
 		SKIP(return, "%s", no_way);
 	ASSERT_EQ(0, import_both(e, &path));
-	EXPECT_EQ(self->path, path.path);
+	EXPECT_EQ(ptm_expect("bus") ? P2PBUF_PATH_BUS : P2PBUF_PATH_BRIDGE,
+		  path.path);
 	ASSERT_EQ(0, ptd_info(e->pair.a.fd, &info));
 	EXPECT_EQ(0, info.flags & P2PBUF_RDMA_F_CPU);
 	ASSERT_TRUE(ptd_there_and_back(e, 1));
@@ -101,7 +95,7 @@ TEST_F_TIMEOUT(nic, moves, 240)
 {
 	struct p2pbuf_path_info path;
 
-	if (self->refused)
+	if (ptm_expect("refused"))
 		SKIP(return, "%s", no_way);
 	ASSERT_EQ(0, import_both(&self->ends, &path));
 	PTD_MOVED_UNDER_LOAD(&self->ends);
@@ -118,7 +112,7 @@ TEST_F(nic, no_way_to_the_bar)
 	struct p2pbuf_rdma_import arg;
 	struct ptd_object window = {};
 
-	if (!self->refused)
+	if (!ptm_expect("refused"))
 		SKIP(return, "the NIC reaches the BAR here");
 	EXPECT_EQ(-EREMOTEIO, ptd_object_import(e->pair.a.fd, &e->here, &arg));
 	EXPECT_EQ(P2PBUF_REASON_NOT_PEER, arg.path.reason);
