@@ -21,7 +21,7 @@
  * Oracles: the kernel's own checkers; each errno must be one that the uapi
  * headers name; a command that succeeds transferred all its bytes; bytes
  * beside a binding's range, of a read-only disk and of a read-only binding
- * stay as they are.
+ * stay as they are; a call with exactly one thing wrong (fz_*_wrong()) fails.
  */
 #ifndef P2PBUF_FUZZ_H
 #define P2PBUF_FUZZ_H
@@ -101,6 +101,7 @@ struct fz_options {
 	bool verbose;
 	bool quiet;	/* no background: no moves, unbinds, kills */
 	bool rdma;	/* the RDMA node as well */
+	bool light;	/* mostly calls that are refused at once */
 };
 
 extern struct fz_shared *fz;
@@ -137,6 +138,7 @@ struct fz_ring {
  * @ring: for the commands of both
  * @open: all of these are there
  * @out: commands under way
+ * @last: user_data of the last one
  */
 struct fz_rdma {
 	int listener;
@@ -144,6 +146,7 @@ struct fz_rdma {
 	struct io_uring ring;
 	bool open;
 	unsigned int out;
+	__u64 last;
 };
 
 /**
@@ -223,6 +226,10 @@ void fz_mutate(struct fz_rng *rng, void *p, const struct fz_field *fields,
 void *fz_place(struct fz_worker *w, const void *bytes, size_t size);
 void *fz_argument(struct fz_worker *w, const void *arg, size_t size,
 		  unsigned long *request, const int **allowed);
+/* At the end of what can be read; nobody writes there meanwhile. */
+void *fz_place_last(struct fz_worker *w, const void *bytes, size_t size);
+/* One of the bits that @known does not have. */
+__u32 fz_unknown_bit(struct fz_rng *rng, __u32 known);
 /* A descriptor that is none of those asked for. */
 int fz_junk_fd(struct fz_worker *w);
 int fz_any_buf(struct fz_worker *w);
@@ -247,25 +254,34 @@ struct fz_bo *fz_any_bo(struct fz_worker *w);
  */
 long fz_done(struct fz_worker *w, const char *name, long ret,
 	     const int *allowed);
+/* The same for a call that must not succeed, whatever went before it. */
+void fz_refused(struct fz_worker *w, const char *name, long ret,
+		const int *allowed);
 /* An oracle was contradicted. */
 __attribute__((format(printf, 1, 2)))
 void fz_broken(const char *fmt, ...);
 void fz_count_call(struct fz_proc *proc, const char *name, long ret,
 		   const int *allowed);
 bool fz_over(void);
+/* @calls, counted so that as much happens in between as without -l. */
+__u64 fz_pace(__u64 calls);
 
 /* ---- the calls ---- */
 
 void fz_drm(struct fz_worker *w);
 void fz_touch(struct fz_worker *w);
+void fz_drm_wrong(struct fz_worker *w);
 void fz_dmabuf(struct fz_worker *w);
 void fz_nvme(struct fz_worker *w);
+void fz_nvme_wrong(struct fz_worker *w);
 void fz_file_io(struct fz_worker *w);
 void fz_ring(struct fz_worker *w);
+void fz_ring_wrong(struct fz_worker *w);
 void fz_ring_close(struct fz_ring *r);
 
 extern const int *fz_fixed_errnos;
 void fz_fixed_command(struct fz_worker *w, struct io_uring_sqe *sqe);
+void fz_fixed_wrong(struct fz_worker *w, struct io_uring_sqe *sqe);
 void fz_fixed_io(struct fz_worker *w, struct io_uring_sqe *sqe);
 void fz_fixed_empty(struct fz_ring *r);
 void fz_fixed_paged(bool on);
@@ -273,6 +289,7 @@ void fz_fixed_begin(void);
 void fz_fixed_end(void);
 
 void fz_rdma(struct fz_worker *w);
+void fz_rdma_wrong(struct fz_worker *w);
 /* False when there is no network for it. */
 bool fz_rdma_begin(void);
 void fz_rdma_end(void);

@@ -19,7 +19,7 @@ static const int move_errnos[] = {
 /* Until @calls more were made; false when it is over. */
 static bool after(__u64 calls)
 {
-	__u64 until = fz->calls + calls;
+	__u64 until = fz->calls + fz_pace(calls);
 
 	while (!fz_over() && fz->calls < until)
 		usleep(20000);

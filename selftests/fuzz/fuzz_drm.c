@@ -228,6 +228,112 @@ static void drm_other(struct fz_worker *w)
 	fz_done(w, "DRM, other", ioctl(fd, request, bytes) ? -errno : 0, NULL);
 }
 
+/* ---- what must be refused ---------------------------------------------------- */
+
+/* Neither of them, both, or one that there is not. */
+static __u32 wrong_placement(struct fz_worker *w)
+{
+	return fz_once_in(&w->rng, 4) ? 3 * fz_below(&w->rng, 2) :
+					fz_unknown_bit(&w->rng, 3);
+}
+
+static void create_wrong(struct fz_worker *w, int fd)
+{
+	struct drm_p2pbuf_gem_create arg = {
+		.size = PTN_PAGE, .placement = P2PBUF_PLACEMENT_VRAM,
+	};
+
+	switch (fz_below(&w->rng, 6)) {
+	case 0:
+		arg.size = fz_below(&w->rng, 4) * PTN_PAGE +
+			   fz_below(&w->rng, 2) * fz_below(&w->rng, PTN_PAGE);
+		if (arg.size && !(arg.size % PTN_PAGE))
+			arg.size++;
+		break;
+	case 1:		/* more than any device or this machine has */
+		arg.size = fz_unknown_bit(&w->rng, 0xffff) * (PTN_PAGE << 24);
+		break;
+	case 2:
+		arg.placement = wrong_placement(w);
+		break;
+	case 3:
+		arg.flags = fz_unknown_bit(&w->rng, 3);
+		break;
+	case 4:
+		arg.pad = 1U << fz_below(&w->rng, 32);
+		break;
+	default:	/* not a window's */
+		arg.window_offset = 1ULL << fz_below(&w->rng, 64);
+	}
+	fz_refused(w, "GEM_CREATE, wrong",
+		   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_GEM_CREATE,
+			     fz_place_last(w, &arg, sizeof(arg))), drm_errnos);
+}
+
+/* Not on the file that all have: DRM waits for RCU when its user changes. */
+static void move_wrong(struct fz_worker *w, int fd)
+{
+	struct drm_p2pbuf_gem_move arg = {
+		.handle = fz_any_bo(w)->handle,
+		.placement = P2PBUF_PLACEMENT_VRAM,
+		.flags = P2PBUF_MOVE_NOWAIT,
+	};
+
+	switch (fz_below(&w->rng, 4)) {
+	case 0:
+		arg.handle = fz_unknown_bit(&w->rng, 0xffff);
+		break;
+	case 1:
+		arg.placement = wrong_placement(w);
+		break;
+	case 2:
+		arg.flags |= fz_unknown_bit(&w->rng, P2PBUF_MOVE_NOWAIT);
+		break;
+	default:
+		arg.pad = 1U << fz_below(&w->rng, 32);
+	}
+	fz_refused(w, "GEM_MOVE, wrong",
+		   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_GEM_MOVE,
+			     fz_place_last(w, &arg, sizeof(arg))), drm_errnos);
+}
+
+static void info_wrong(struct fz_worker *w, int fd)
+{
+	struct drm_p2pbuf_gem_info info = {
+		.handle = fz_unknown_bit(&w->rng, 0xffff),
+	};
+	struct drm_p2pbuf_peer_info peer = {
+		.pci = fz_unknown_bit(&w->rng, 0xffffff),
+	};
+
+	if (!fz_once_in(&w->rng, 8))	/* the other looks at every bus */
+		fz_refused(w, "GEM_INFO, wrong",
+			   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_GEM_INFO,
+				     fz_place_last(w, &info, sizeof(info))),
+			   drm_errnos);
+	else
+		fz_refused(w, "PEER_INFO, wrong",
+			   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_PEER_INFO,
+				     fz_place_last(w, &peer, sizeof(peer))),
+			   drm_errnos);
+}
+
+void fz_drm_wrong(struct fz_worker *w)
+{
+	int index, fd = any_drm(w, &index);
+
+	if (fd < 0)	/* the second exporter is away */
+		fd = fz_common_drm;
+	switch (fz_below(&w->rng, 3)) {
+	case 0:
+		return create_wrong(w, fd);
+	case 1:
+		return move_wrong(w, fd);
+	default:
+		return info_wrong(w, fd);
+	}
+}
+
 /* ---- CPU mappings ---------------------------------------------------------- */
 
 static sigjmp_buf touch_back;

@@ -83,6 +83,54 @@ void fz_fixed_command(struct fz_worker *w, struct io_uring_sqe *sqe)
 	memcpy(sqe->cmd, &cmd, sizeof(cmd));
 }
 
+/* The same with one thing that is forbidden, whatever the region is. */
+void fz_fixed_wrong(struct fz_worker *w, struct io_uring_sqe *sqe)
+{
+	struct drm_p2pbuf_uring_cmd cmd = {
+		.handle = paged_bo(w)->handle,
+		.index = fz_below(&w->rng, FZ_SLOTS),
+		.placement = 1U << fz_below(&w->rng, 2),
+		.flags = 1 + fz_below(&w->rng, 3),
+	};
+	__u32 op = P2PBUF_URING_REGISTER;
+	__u64 addr = 0;
+	__u32 len = 0;
+
+	switch (fz_below(&w->rng, 8)) {
+	case 0:
+		cmd.handle = fz_unknown_bit(&w->rng, 0xffff);
+		break;
+	case 1:
+		cmd.index = FZ_SLOTS + fz_below(&w->rng, 1 << 30);
+		break;
+	case 2:
+		cmd.placement = fz_once_in(&w->rng, 4) ?
+			3 * fz_below(&w->rng, 2) : fz_unknown_bit(&w->rng, 3);
+		break;
+	case 3:
+		cmd.flags = fz_once_in(&w->rng, 4) ? 0 :
+			    fz_unknown_bit(&w->rng, 3);
+		break;
+	case 4:
+		addr = fz_below(&w->rng, 8) * PTN_PAGE + 1 +
+		       fz_below(&w->rng, PTN_PAGE - 1);
+		break;
+	case 5:
+		len = fz_below(&w->rng, 8) * PTN_PAGE + 1 +
+		      fz_below(&w->rng, PTN_PAGE - 1);
+		break;
+	case 6:
+		op = fz_unknown_bit(&w->rng, 3);
+		break;
+	default:	/* REGISTER's arguments */
+		op = P2PBUF_URING_UNREGISTER;
+	}
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, w->drm[1],
+			 (void *)(uintptr_t)addr, len, 0);
+	sqe->cmd_op = op;
+	memcpy(sqe->cmd, &cmd, sizeof(cmd));
+}
+
 /* I/O between a disk and a slot, whoever filled it. */
 void fz_fixed_io(struct fz_worker *w, struct io_uring_sqe *sqe)
 {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * p2pbuf-fuzz [-n CALLS] [-t SECONDS] [-s SEED] [-p WORKERS] [-q] [-r]
+ * p2pbuf-fuzz [-n CALLS] [-t SECONDS] [-s SEED] [-p WORKERS] [-q] [-r] [-l]
  *	       [-w WORKER [-g GENERATION] [-v]]
  *
  * Runs until CALLS calls were made (default 200,000) or SECONDS have passed
@@ -8,7 +8,9 @@
  * evict and unbind (none with -q). Workers are killed by SIGKILL at some
  * instant and started again. -w replays the calls of one worker, of its
  * GENERATION, alone; -v prints each call before it is made. -r has RDMA in half
- * of the steps; the other half is not the same as without it.
+ * of the steps; the other half is not the same as without it. With -l all but
+ * one of 128 steps make calls that have to be refused, which takes little time:
+ * many more are made where every call is dear.
  *
  * Only for the test machine: it writes to its drives and unbinds its devices.
  */
@@ -24,6 +26,9 @@
 
 #include "kselftest.h"
 #include "fuzz.h"
+
+#define LIGHT_STEPS	128	/* one of them is not, with -l */
+#define LIGHT_PACE	512	/* calls with -l for one without */
 
 struct fz_shared *fz;
 struct fz_options fz_opt = {
@@ -51,6 +56,11 @@ bool fz_over(void)
 	if (fz->calls >= fz_opt.calls)
 		fz->stop = 1;
 	return fz->stop;
+}
+
+__u64 fz_pace(__u64 calls)
+{
+	return fz_opt.light ? calls * LIGHT_PACE : calls;
 }
 
 static void look_at_clock(void)
@@ -137,6 +147,13 @@ long fz_done(struct fz_worker *w, const char *name, long ret,
 		printf("%llu %s: %ld\n", (unsigned long long)w->proc->calls,
 		       name, ret);
 	return ret;
+}
+
+void fz_refused(struct fz_worker *w, const char *name, long ret,
+		const int *allowed)
+{
+	if (fz_done(w, name, ret, allowed) >= 0)
+		fz_broken("%s: not refused, but %ld", name, ret);
 }
 
 static void report(void)
@@ -285,8 +302,24 @@ static int worker_start(struct fz_worker *w)
 	return pthread_create(&thread, NULL, scribble, w);
 }
 
+static void light_step(struct fz_worker *w)
+{
+	if (fz_opt.rdma && fz_once_in(&w->rng, 8))
+		return fz_rdma_wrong(w);
+	switch (fz_below(&w->rng, 8)) {
+	case 0:
+		return fz_ring_wrong(w);
+	case 1 ... 4:
+		return fz_drm_wrong(w);
+	default:
+		return fz_nvme_wrong(w);
+	}
+}
+
 static void worker_step(struct fz_worker *w)
 {
+	if (fz_opt.light && !fz_once_in(&w->rng, LIGHT_STEPS))
+		return light_step(w);
 	if (fz_opt.rdma && fz_once_in(&w->rng, 2))
 		return fz_rdma(w);
 	switch (fz_below(&w->rng, 64)) {
@@ -404,7 +437,7 @@ static void run_all(void)
 {
 	unsigned int i, n = fz_opt.workers;
 	struct fz_rng rng = { .state = fz_seed(fz_opt.seed, FZ_PROCS, 0) };
-	__u64 next_kill = 5000, next_word = now() + 60;
+	__u64 next_kill = fz_pace(5000), next_word = now() + 60;
 
 	if (!fz_opt.quiet)
 		n += FZ_ARRAY(background);
@@ -423,7 +456,7 @@ static void run_all(void)
 		}
 		if (fz_opt.quiet || fz->calls < next_kill)
 			continue;
-		next_kill = fz->calls + 2000 + fz_below(&rng, 30000);
+		next_kill = fz->calls + fz_pace(2000 + fz_below(&rng, 30000));
 		i = fz_below(&rng, fz_opt.workers);
 		stop(i, SIGKILL);
 		fz->proc[i].gen++;
@@ -476,7 +509,7 @@ static void options(int argc, char **argv)
 
 	if (seed && *seed)
 		fz_opt.seed = strtoull(seed, NULL, 0);
-	while ((c = getopt(argc, argv, "n:t:s:p:w:g:vqr")) != -1) {
+	while ((c = getopt(argc, argv, "n:t:s:p:w:g:vqrl")) != -1) {
 		switch (c) {
 		case 'n':
 			fz_opt.calls = strtoull(optarg, NULL, 0);
@@ -504,6 +537,9 @@ static void options(int argc, char **argv)
 			break;
 		case 'r':
 			fz_opt.rdma = true;
+			break;
+		case 'l':
+			fz_opt.light = true;
 			break;
 		default:
 			ksft_exit_fail_msg("unknown option\n");

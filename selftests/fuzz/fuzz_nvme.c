@@ -103,6 +103,95 @@ static void nvme_info(struct fz_worker *w)
 		  sizeof(arg), id_errnos);
 }
 
+/* ---- what must be refused ---------------------------------------------------- */
+
+static void bind_wrong(struct fz_worker *w)
+{
+	struct p2pbuf_nvme_bind arg = {
+		.size = sizeof(arg),
+		.flags = P2PBUF_NVME_BIND_ALLOW_SYSTEM,
+		.dmabuf_fd = fz_common[fz_below(&w->rng, FZ_COMMON)],
+		.bdev_fd = w->disk[0],
+	};
+
+	switch (fz_below(&w->rng, 10)) {
+	case 0:
+		arg.size = fz_below(&w->rng, sizeof(arg));
+		break;
+	case 1:
+		arg.flags |= fz_unknown_bit(&w->rng, 3);
+		break;
+	case 2:
+		arg.flags |= P2PBUF_NVME_BIND_PEER_ONLY;
+		break;
+	case 3:
+		arg.dmabuf_fd = w->junk[fz_below(&w->rng, FZ_JUNK)];
+		break;
+	case 4:
+		arg.bdev_fd = w->junk[fz_below(&w->rng, FZ_JUNK)];
+		break;
+	case 5:
+		arg.offset = fz_below(&w->rng, 4) * PTN_PAGE + 1 +
+			     fz_below(&w->rng, PTN_PAGE - 1);
+		break;
+	case 6:
+		arg.length = fz_below(&w->rng, 4) * PTN_PAGE + 1 +
+			     fz_below(&w->rng, PTN_PAGE - 1);
+		break;
+	case 7:		/* no buffer is as long */
+		arg.offset = -(1 + fz_below(&w->rng, 1 << 20)) * PTN_PAGE;
+		arg.length = fz_below(&w->rng, 1 << 20) * PTN_PAGE;
+		break;
+	case 8:
+		arg.length = -(1 + fz_below(&w->rng, 1 << 20)) * PTN_PAGE;
+		arg.offset = fz_below(&w->rng, 16) * PTN_PAGE;
+		break;
+	default:
+		arg.reserved[fz_below(&w->rng, 2)] =
+			1ULL << fz_below(&w->rng, 64);
+	}
+	fz_refused(w, "BIND, wrong",
+		   ptx_ioctl(w->node[fz_below(&w->rng, FZ_NODES)],
+			     P2PBUF_NVME_BIND,
+			     fz_place_last(w, &arg, sizeof(arg))), bind_errnos);
+}
+
+/* No binding has it: they begin with 1, and there are less than 2^16. */
+static __u32 wrong_id(struct fz_worker *w)
+{
+	return fz_once_in(&w->rng, 8) ? 0 :
+	       fz_unknown_bit(&w->rng, 0xffff) | fz_below(&w->rng, 65536);
+}
+
+static void id_wrong(struct fz_worker *w)
+{
+	int node = w->node[fz_below(&w->rng, FZ_NODES)];
+	struct p2pbuf_nvme_bind_info info = { .size = sizeof(info) };
+	struct p2pbuf_nvme_unbind unbind = { .size = sizeof(unbind) };
+
+	info.id = unbind.id = wrong_id(w);
+	if (fz_once_in(&w->rng, 2))
+		fz_refused(w, "UNBIND, wrong",
+			   ptx_ioctl(node, P2PBUF_NVME_UNBIND,
+				     fz_place_last(w, &unbind, sizeof(unbind))),
+			   id_errnos);
+	else
+		fz_refused(w, "BIND_INFO, wrong",
+			   ptx_ioctl(node, P2PBUF_NVME_BIND_INFO,
+				     fz_place_last(w, &info, sizeof(info))),
+			   id_errnos);
+}
+
+void fz_nvme_wrong(struct fz_worker *w)
+{
+	if (fz_once_in(&w->rng, 2))
+		bind_wrong(w);
+	else
+		id_wrong(w);
+}
+
+/* ---- what may succeed -------------------------------------------------------- */
+
 void fz_nvme(struct fz_worker *w)
 {
 	unsigned int node;

@@ -281,12 +281,19 @@ static void rdma_ask(struct fz_worker *w)
 		.size = sizeof(remote), .id = any_id(w),
 		.timeout_ms = fz_below(&w->rng, 4),
 	};
+	struct p2pbuf_rdma_cancel cancel = {
+		.size = sizeof(cancel), .flags = fz_once_in(&w->rng, 32),
+		.user_data = w->rdma.last,
+	};
 
-	switch (fz_below(&w->rng, 4)) {
+	switch (fz_below(&w->rng, 5)) {
 	case 0:
 		return rdma_call(w, "rdma: INFO", P2PBUF_RDMA_INFO, &info,
 				 sizeof(info), id_errnos);
 	case 1:
+		return rdma_call(w, "rdma: CANCEL", P2PBUF_RDMA_CANCEL,
+				 &cancel, sizeof(cancel), id_errnos);
+	case 2:
 		return rdma_call(w, "rdma: BUFFER_INFO",
 				 P2PBUF_RDMA_BUFFER_INFO, &buffer,
 				 sizeof(buffer), id_errnos);
@@ -301,6 +308,7 @@ static void rdma_ask(struct fz_worker *w)
 
 /* A CQE's user_data: the number of bytes that success means, or this. */
 #define ANY_RESULT	(1ULL << 32)
+#define WRONG		(4 * ANY_RESULT)
 
 static void rdma_command(struct fz_worker *w)
 {
@@ -346,6 +354,7 @@ static void rdma_command(struct fz_worker *w)
 		data = 2 * ANY_RESULT;
 	}
 	ptd_prep(&w->rdma.ring, any_end(w), op, &cmd, data);
+	w->rdma.last = data;
 	w->rdma.out++;
 }
 
@@ -357,6 +366,11 @@ static void rdma_reap(struct fz_worker *w)
 
 	io_uring_for_each_cqe(&r->ring, head, cqe) {
 		n++;
+		if (cqe->user_data == WRONG) {
+			fz_refused(w, "rdma: command, wrong", cqe->res,
+				   io_errnos);
+			continue;
+		}
 		fz_done(w, "rdma: command", cqe->res,
 			cqe->user_data == 2 * ANY_RESULT ? NULL : io_errnos);
 		if (cqe->res >= 0 && cqe->user_data < ANY_RESULT &&
@@ -377,6 +391,148 @@ static void rdma_commands(struct fz_worker *w)
 	io_uring_submit_and_get_events(&w->rdma.ring);
 	rdma_reap(w);
 }
+
+/* ---- what must be refused ---------------------------------------------------- */
+
+static __u32 wrong_id(struct fz_worker *w)
+{
+	return fz_once_in(&w->rng, 8) ? 0 :
+	       P2PBUF_RDMA_MAX_BUFFERS + 1 + fz_below(&w->rng, 1 << 20);
+}
+
+static void command_wrong(struct fz_worker *w)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = any_id(w), .remote_id = any_id(w),
+		.length = PTN_PAGE,
+	};
+	__u32 op = fz_once_in(&w->rng, 2) ? P2PBUF_RDMA_URING_READ :
+					    P2PBUF_RDMA_URING_WRITE;
+
+	switch (fz_below(&w->rng, 7)) {
+	case 0:
+		cmd.local_id = wrong_id(w);
+		break;
+	case 1:
+		cmd.remote_id = wrong_id(w);
+		break;
+	case 2:
+		cmd.length = fz_once_in(&w->rng, 8) ? 0 :
+			     P2PBUF_RDMA_MAX_LENGTH + 1 +
+			     (fz_next(&w->rng) >> 1);
+		break;
+	case 3:
+		cmd.local_offset = -1 - fz_below(&w->rng, 1ULL << 40);
+		break;
+	case 4:
+		cmd.flags = fz_unknown_bit(&w->rng, P2PBUF_RDMA_FLUSH);
+		break;
+	case 5:		/* not a WRITE_IMM's */
+		cmd.imm = 1U << fz_below(&w->rng, 32);
+		break;
+	default:
+		op ^= fz_unknown_bit(&w->rng, 7);
+	}
+	ptd_prep(&w->rdma.ring, w->rdma.end[fz_below(&w->rng, FZ_ENDS)], op,
+		 &cmd, WRONG);
+	w->rdma.out++;
+}
+
+static void import_wrong(struct fz_worker *w, int end)
+{
+	struct p2pbuf_rdma_import arg = {
+		.size = sizeof(arg),
+		.flags = P2PBUF_RDMA_IMPORT_ALLOW_SYSTEM,
+		.dmabuf_fd = fz_common[fz_below(&w->rng, FZ_COMMON)],
+		.id = any_id(w),
+	};
+
+	switch (fz_below(&w->rng, 6)) {
+	case 0:
+		arg.flags |= fz_unknown_bit(&w->rng, 1);
+		break;
+	case 1:
+		arg.dmabuf_fd = w->junk[fz_below(&w->rng, FZ_JUNK)];
+		break;
+	case 2:
+		arg.id = wrong_id(w) | P2PBUF_RDMA_MAX_BUFFERS << 1;
+		break;
+	case 3:
+		arg.offset = 1 + fz_below(&w->rng, PTN_PAGE - 1);
+		break;
+	case 4:
+		arg.length = -(1 + fz_below(&w->rng, 1 << 20)) * PTN_PAGE;
+		arg.offset = fz_below(&w->rng, 16) * PTN_PAGE;
+		break;
+	default:
+		arg.reserved[fz_below(&w->rng, 2)] =
+			1ULL << fz_below(&w->rng, 64);
+	}
+	fz_refused(w, "rdma: IMPORT, wrong",
+		   ptd_ioctl(end, P2PBUF_RDMA_IMPORT,
+			     fz_place_last(w, &arg, sizeof(arg))),
+		   import_errnos);
+}
+
+static void grant_wrong(struct fz_worker *w, int end)
+{
+	struct p2pbuf_rdma_grant arg = {
+		.size = sizeof(arg), .id = any_id(w),
+		.rights = P2PBUF_RDMA_RIGHT_READ,
+	};
+
+	switch (fz_below(&w->rng, 3)) {
+	case 0:
+		arg.id = wrong_id(w);
+		break;
+	case 1:
+		arg.rights = fz_unknown_bit(&w->rng, 3);
+		break;
+	default:
+		arg.flags = 1U << fz_below(&w->rng, 32);
+	}
+	fz_refused(w, "rdma: GRANT, wrong",
+		   ptd_ioctl(end, P2PBUF_RDMA_GRANT,
+			     fz_place_last(w, &arg, sizeof(arg))), id_errnos);
+}
+
+static void ask_wrong(struct fz_worker *w, int end)
+{
+	struct p2pbuf_rdma_buffer_info arg = {
+		.size = sizeof(arg), .id = wrong_id(w),
+	};
+
+	fz_refused(w, "rdma: BUFFER_INFO, wrong",
+		   ptd_ioctl(end, P2PBUF_RDMA_BUFFER_INFO,
+			     fz_place_last(w, &arg, sizeof(arg))), id_errnos);
+}
+
+void fz_rdma_wrong(struct fz_worker *w)
+{
+	unsigned int i;
+	int end;
+
+	if (!w->rdma.open)
+		rdma_open(w);
+	if (!w->rdma.open)
+		return;
+	end = w->rdma.end[fz_below(&w->rng, FZ_ENDS)];
+	switch (fz_below(&w->rng, 8)) {
+	case 0:
+		for (i = 0; i < ENTRIES; i++)
+			command_wrong(w);
+		io_uring_submit_and_get_events(&w->rdma.ring);
+		return rdma_reap(w);
+	case 1 ... 3:
+		return import_wrong(w, end);
+	case 4 ... 5:
+		return grant_wrong(w, end);
+	default:
+		return ask_wrong(w, end);
+	}
+}
+
+/* ---- all ---------------------------------------------------------------------- */
 
 void fz_rdma(struct fz_worker *w)
 {

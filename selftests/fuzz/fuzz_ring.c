@@ -16,6 +16,8 @@ enum {
 	RING_OTHER,	/* io_uring decides what comes */
 	RING_COMMAND,	/* ours: documented errnos, whole length */
 	RING_FIXED,	/* ours: documented errnos, nothing else */
+	RING_WRONG,	/* ours: one of the documented errnos */
+	RING_FIXED_WRONG,
 };
 
 /*
@@ -200,6 +202,71 @@ static void one_request(struct fz_worker *w, const struct fz_ring *r,
 	}
 }
 
+/* One thing is not as it must be; the rest is as good as can be. */
+static void wrong_io(struct fz_rng *rng, struct ptn_io *io)
+{
+	switch (fz_below(rng, 9)) {
+	case 0:		/* more than a file's bindings */
+		io->id = fz_unknown_bit(rng, 0xffff) | fz_below(rng, 65536);
+		break;
+	case 1:
+		io->buf += 1 + fz_below(rng, 3);
+		break;
+	case 2:
+		io->dev += 1 + fz_below(rng, 511);
+		break;
+	case 3:
+		io->len += 1 + fz_below(rng, 511);
+		break;
+	case 4:
+		io->len = 0;
+		break;
+	case 5:		/* behind every buffer, or round the corner */
+		io->buf = -(1 + fz_below(rng, 1 << 20)) * PTN_PAGE;
+		break;
+	case 6:
+		io->dev = -(1 + fz_below(rng, 1 << 20)) * PTN_PAGE;
+		break;
+	case 7:
+		io->flags = fz_once_in(rng, 8) ?
+			    (io->op == PTN_READ ? P2PBUF_NVME_FUA :
+						  P2PBUF_NVME_FLUSH) :
+			    fz_unknown_bit(rng, 3);
+		break;
+	default:
+		io->op ^= fz_unknown_bit(rng, 1);
+	}
+}
+
+static void wrong_request(struct fz_worker *w, const struct fz_ring *r,
+			  struct io_uring_sqe *sqe)
+{
+	unsigned int node = fz_below(&w->rng, FZ_NODES);
+	struct ptn_io io = {
+		.op = fz_once_in(&w->rng, 2) ? PTN_READ : PTN_WRITE,
+		.id = fz_any_id(w, node),
+		.buf = fz_below(&w->rng, 64) * 512,
+		.dev = fz_below(&w->rng, 8192) * 512,
+		.len = (1 + fz_below(&w->rng, 16)) * 512,
+	};
+
+	if (fz_once_in(&w->rng, 8)) {
+		fz_fixed_wrong(w, sqe);
+		sqe->user_data = r->flags & IORING_SETUP_IOPOLL ? RING_OTHER :
+				 (__u64)RING_FIXED_WRONG << 32;
+		return;
+	}
+	/* mostly a binding that is there: refused for what is wrong */
+	if (w->guard[0].made && !fz_once_in(&w->rng, 4)) {
+		node = 0;
+		io.id = w->guard[fz_below(&w->rng, FZ_ARRAY(w->guard))].id;
+	}
+	wrong_io(&w->rng, &io);
+	ptn_prep(sqe, node, &io);
+	sqe->flags |= IOSQE_FIXED_FILE;
+	sqe->user_data = (__u64)RING_WRONG << 32;
+}
+
 static void ring_fill(struct fz_worker *w, struct fz_ring *r,
 		      unsigned int n)
 {
@@ -259,6 +326,13 @@ static void ring_reap(struct fz_worker *w, struct fz_ring *r)
 			fz_done(w, "command, fixed", cqe->res,
 				fz_fixed_errnos);
 			break;
+		case RING_WRONG:
+			fz_refused(w, "command, wrong", cqe->res, io_errnos);
+			continue;
+		case RING_FIXED_WRONG:
+			fz_refused(w, "command, fixed, wrong", cqe->res,
+				   fz_fixed_errnos);
+			continue;
 		default:
 			fz_done(w, "request, other", cqe->res, NULL);
 			continue;
@@ -271,20 +345,44 @@ static void ring_reap(struct fz_worker *w, struct fz_ring *r)
 	r->out -= n < r->out ? n : r->out;
 }
 
-void fz_ring(struct fz_worker *w)
+/* One of them, open; NULL when that cannot be. */
+static struct fz_ring *any_ring(struct fz_worker *w)
 {
 	struct fz_ring *r = &w->ring[fz_below(&w->rng, FZ_RINGS)];
-	unsigned int n = 1 + fz_below(&w->rng, 32);
+	bool other = fz_once_in(&w->rng, 256);
 
 	if (fz->no_slots)
 		fz_fixed_empty(r);
-	if (!r->open || fz_once_in(&w->rng, 256) || r->out > IN_FLIGHT) {
+	if (!r->open || other || r->out > IN_FLIGHT) {
 		/* with whatever is under way */
 		fz_ring_close(r);
 		ring_open(w, r);
-		if (!r->open)
-			return;
 	}
+	return r->open ? r : NULL;
+}
+
+void fz_ring_wrong(struct fz_worker *w)
+{
+	struct fz_ring *r = any_ring(w);
+	struct io_uring_sqe *sqe;
+
+	if (!r)
+		return;
+	while ((sqe = io_uring_get_sqe(&r->ring))) {
+		wrong_request(w, r, sqe);
+		r->out++;
+	}
+	io_uring_submit_and_get_events(&r->ring);
+	ring_reap(w, r);
+}
+
+void fz_ring(struct fz_worker *w)
+{
+	unsigned int n = 1 + fz_below(&w->rng, 32);
+	struct fz_ring *r = any_ring(w);
+
+	if (!r)
+		return;
 	ring_fill(w, r, n);
 	if (r->racy && r->flags & IORING_SETUP_SQPOLL) {
 		io_uring_submit(&r->ring);

@@ -130,6 +130,21 @@ void *fz_place(struct fz_worker *w, const void *bytes, size_t size)
 	return p;
 }
 
+void *fz_place_last(struct fz_worker *w, const void *bytes, size_t size)
+{
+	return memcpy(w->arena + FZ_ARENA - size, bytes, size);
+}
+
+__u32 fz_unknown_bit(struct fz_rng *rng, __u32 known)
+{
+	__u32 bit;
+
+	do {
+		bit = 1U << fz_below(rng, 32);
+	} while (bit & known);
+	return bit;
+}
+
 int fz_junk_fd(struct fz_worker *w)
 {
 	switch (fz_below(&w->rng, 8)) {
