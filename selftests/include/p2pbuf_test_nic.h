@@ -16,12 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <sys/socket.h>
-
-#include <linux/netlink.h>
-#include <rdma/rdma_netlink.h>
 
 #include "kselftest_harness.h"
+#include "p2pbuf_test_link.h"
 
 #define PTV_MODULE	"p2pbuf_nic"
 #define PTV_DEVICE	"p2pbuf_nic0"
@@ -33,48 +30,6 @@ static inline int ptv_run(const char *command)
 	int status = system(command);
 
 	return status == -1 ? -errno : status ? -EIO : 0;
-}
-
-static inline size_t ptv_attr(char *msg, size_t at, __u16 type,
-			      const char *text)
-{
-	struct nlattr *attr = (struct nlattr *)(msg + at);
-	size_t len = strlen(text) + 1;
-
-	attr->nla_type = type;
-	attr->nla_len = NLA_HDRLEN + len;
-	memcpy(msg + at + NLA_HDRLEN, text, len);
-	return at + NLA_HDRLEN + NLA_ALIGN(len);
-}
-
-/* What `rdma link add` does. */
-static inline int ptv_link_add(void)
-{
-	char msg[512] = { }, reply[512];
-	struct nlmsghdr *head = (struct nlmsghdr *)msg;
-	const struct nlmsgerr *answer;
-	size_t len = NLMSG_HDRLEN;
-	int fd, ret = -EIO;
-
-	len = ptv_attr(msg, len, RDMA_NLDEV_ATTR_DEV_NAME, PTV_DEVICE);
-	len = ptv_attr(msg, len, RDMA_NLDEV_ATTR_LINK_TYPE, PTV_MODULE);
-	len = ptv_attr(msg, len, RDMA_NLDEV_ATTR_NDEV_NAME, PTV_NETDEV);
-	head->nlmsg_len = len;
-	head->nlmsg_type = RDMA_NL_GET_TYPE(RDMA_NL_NLDEV,
-					    RDMA_NLDEV_CMD_NEWLINK);
-	head->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
-
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_RDMA);
-	if (fd < 0)
-		return -errno;
-	if (send(fd, msg, len, 0) == (ssize_t)len &&
-	    recv(fd, reply, sizeof(reply), 0) >=
-	    (ssize_t)NLMSG_LENGTH(sizeof(*answer))) {
-		answer = NLMSG_DATA((struct nlmsghdr *)reply);
-		ret = answer->error;
-	}
-	close(fd);
-	return ret;
 }
 
 /* At the end of the program, not of its children. */
@@ -113,7 +68,7 @@ static inline int ptv_nic_up(void)
 	if (!ret)
 		ret = ptv_run("ip addr add " PTV_ADDRESS "/24 dev " PTV_NETDEV);
 	if (!ret)
-		ret = ptv_link_add();
+		ret = ptd_link_wait(PTV_DEVICE, PTV_MODULE, PTV_NETDEV);
 	if (ret || atexit(ptv_nic_down))
 		ptv_nic_down();
 	return ret;

@@ -307,20 +307,4 @@ static inline void ptd_hostile_kill(struct ptd_hostile *h)
 	h->pid = 0;
 }
 
-/* How a connection ended, a positive errno; 0 when it did not. */
-static inline int ptd_outcome(int fd)
-{
-	struct p2pbuf_rdma_info info;
-	int tries;
-
-	for (tries = 0; tries < 6000; tries++) {
-		if (ptd_info(fd, &info))
-			return 0;
-		if (info.state == P2PBUF_RDMA_DEAD)
-			return info.error;
-		usleep(5000);
-	}
-	return 0;
-}
-
 #endif /* P2PBUF_TEST_PEER_H */

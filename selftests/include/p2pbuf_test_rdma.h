@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -21,14 +20,12 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 #include <sys/ioctl.h>
-#include <sys/socket.h>
 #include <liburing.h>
-#include <linux/netlink.h>
-#include <rdma/rdma_netlink.h>
 
 #include <linux/p2pbuf_rdma.h>
 
 #include "kselftest_harness.h"
+#include "p2pbuf_test_link.h"
 
 #define PTD_NODE	"/dev/p2pbuf-rdma"
 #define PTD_NETDEV	"p2pbuf0"
@@ -41,69 +38,6 @@
 
 /* ---- the network ----------------------------------------------------------- */
 
-__attribute__((format(printf, 1, 2)))
-static inline int ptd_run(const char *fmt, ...)
-{
-	char command[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(command, sizeof(command), fmt, ap);
-	va_end(ap);
-	return system(command);
-}
-
-struct ptd_message {
-	struct nlmsghdr head;
-	char attributes[256];
-};
-
-static inline void ptd_attribute(struct ptd_message *m, int type,
-				 const char *value)
-{
-	struct nlattr *a = (void *)((char *)m + NLMSG_ALIGN(m->head.nlmsg_len));
-
-	a->nla_type = type;
-	a->nla_len = NLA_HDRLEN + strlen(value) + 1;
-	strcpy((char *)a + NLA_HDRLEN, value);
-	m->head.nlmsg_len = NLMSG_ALIGN(m->head.nlmsg_len) +
-			    NLA_ALIGN(a->nla_len);
-}
-
-/* What `rdma link add NAME type TYPE netdev NETDEV` does. */
-static inline int ptd_link_add(const char *name, const char *type,
-			       const char *netdev)
-{
-	struct ptd_message m = {
-		.head = {
-			.nlmsg_len = NLMSG_HDRLEN,
-			.nlmsg_type = RDMA_NL_GET_TYPE(RDMA_NL_NLDEV,
-						       RDMA_NLDEV_CMD_NEWLINK),
-			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
-		},
-	};
-	struct {
-		struct nlmsghdr head;
-		struct nlmsgerr error;
-		char rest[512];
-	} answer;
-	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_RDMA);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	ptd_attribute(&m, RDMA_NLDEV_ATTR_DEV_NAME, name);
-	ptd_attribute(&m, RDMA_NLDEV_ATTR_LINK_TYPE, type);
-	ptd_attribute(&m, RDMA_NLDEV_ATTR_NDEV_NAME, netdev);
-	if (send(fd, &m, m.head.nlmsg_len, 0) < 0 ||
-	    recv(fd, &answer, sizeof(answer), 0) < 0)
-		ret = -errno;
-	else if (answer.head.nlmsg_type == NLMSG_ERROR)
-		ret = answer.error.error;
-	close(fd);
-	return ret;
-}
-
 /* Removing the network device removes the RDMA device on it. */
 static inline void ptd_net_unmake(void)
 {
@@ -112,21 +46,13 @@ static inline void ptd_net_unmake(void)
 
 static inline int ptd_net_make(void)
 {
-	int tries = 0, ret;
-
 	if (ptd_run("modprobe rdma_rxe && modprobe dummy numdummies=0") ||
 	    ptd_run("ip link add %s type dummy", PTD_NETDEV) ||
 	    ptd_run("ip link set %s mtu 4500", PTD_NETDEV) ||
 	    ptd_run("ip addr add %s/24 dev %s", PTD_ADDRESS, PTD_NETDEV) ||
 	    ptd_run("ip link set %s up", PTD_NETDEV))
 		return -ENODEV;
-	/* The one before it, of the same name, may take its time to go. */
-	do {
-		if (tries)
-			usleep(50000);
-		ret = ptd_link_add(PTD_RXE, "rxe", PTD_NETDEV);
-	} while (ret && ++tries < 400 * ptk_slow());
-	return ret;
+	return ptd_link_wait(PTD_RXE, "rxe", PTD_NETDEV);
 }
 
 /* At the end of the program, not of its children. */
@@ -264,6 +190,22 @@ static inline int ptd_info(int fd, struct p2pbuf_rdma_info *info)
 	return ptd_ioctl(fd, P2PBUF_RDMA_INFO, info);
 }
 
+/* How a connection ended, a positive errno; 0 when it did not. */
+static inline int ptd_outcome(int fd)
+{
+	struct p2pbuf_rdma_info info;
+	int tries;
+
+	for (tries = 0; tries < 6000; tries++) {
+		if (ptd_info(fd, &info))
+			return 0;
+		if (info.state == P2PBUF_RDMA_DEAD)
+			return info.error;
+		usleep(5000);
+	}
+	return 0;
+}
+
 static inline int ptd_buffer_info(int fd, __u32 id,
 				  struct p2pbuf_rdma_buffer_info *info)
 {
@@ -323,7 +265,7 @@ static inline void ptd_prep(struct io_uring *ring, int fd, __u32 op,
 /* Take one completion. Returns its res; -ETIME when none comes. */
 static inline int ptd_wait(struct io_uring *ring, __u64 *data)
 {
-	struct __kernel_timespec ts = { .tv_sec = 60 };
+	struct __kernel_timespec ts = { .tv_sec = 60 * ptk_slow() };
 	struct io_uring_cqe *cqe;
 	int ret;
 

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Links of software RDMA devices, as `rdma link add` makes them. */
+#ifndef P2PBUF_TEST_LINK_H
+#define P2PBUF_TEST_LINK_H
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <sys/socket.h>
+
+#include <linux/netlink.h>
+#include <rdma/rdma_netlink.h>
+
+#include "kselftest_harness.h"
+
+__attribute__((format(printf, 1, 2)))
+static inline int ptd_run(const char *fmt, ...)
+{
+	char command[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	return system(command);
+}
+
+struct ptd_message {
+	struct nlmsghdr head;
+	char attributes[256];
+};
+
+static inline void ptd_attribute(struct ptd_message *m, int type,
+				 const char *value)
+{
+	struct nlattr *a = (void *)((char *)m + NLMSG_ALIGN(m->head.nlmsg_len));
+
+	a->nla_type = type;
+	a->nla_len = NLA_HDRLEN + strlen(value) + 1;
+	strcpy((char *)a + NLA_HDRLEN, value);
+	m->head.nlmsg_len = NLMSG_ALIGN(m->head.nlmsg_len) +
+			    NLA_ALIGN(a->nla_len);
+}
+
+/* What `rdma link add NAME type TYPE netdev NETDEV` does. */
+static inline int ptd_link_add(const char *name, const char *type,
+			       const char *netdev)
+{
+	struct ptd_message m = {
+		.head = {
+			.nlmsg_len = NLMSG_HDRLEN,
+			.nlmsg_type = RDMA_NL_GET_TYPE(RDMA_NL_NLDEV,
+						       RDMA_NLDEV_CMD_NEWLINK),
+			.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK,
+		},
+	};
+	struct {
+		struct nlmsghdr head;
+		struct nlmsgerr error;
+		char rest[512];
+	} answer;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_RDMA);
+	int ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	ptd_attribute(&m, RDMA_NLDEV_ATTR_DEV_NAME, name);
+	ptd_attribute(&m, RDMA_NLDEV_ATTR_LINK_TYPE, type);
+	ptd_attribute(&m, RDMA_NLDEV_ATTR_NDEV_NAME, netdev);
+	if (send(fd, &m, m.head.nlmsg_len, 0) < 0 ||
+	    recv(fd, &answer, sizeof(answer), 0) < 0)
+		ret = -errno;
+	else if (answer.head.nlmsg_type == NLMSG_ERROR)
+		ret = answer.error.error;
+	close(fd);
+	return ret;
+}
+
+/*
+ * The same with patience: a link before it, of the same name or on the same UDP
+ * port, goes in the background.
+ */
+static inline int ptd_link_wait(const char *name, const char *type,
+				const char *netdev)
+{
+	int tries, ret;
+
+	ret = ptd_link_add(name, type, netdev);
+	for (tries = 0; ret && tries < 400 * ptk_slow(); tries++) {
+		usleep(50000);
+		ret = ptd_link_add(name, type, netdev);
+	}
+	return ret;
+}
+
+#endif /* P2PBUF_TEST_LINK_H */
