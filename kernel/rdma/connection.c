@@ -6,7 +6,9 @@
  * goes wrong, on this side, on the peer's or on the way, ends in
  * p2pbuf_rdma_conn_kill(), which takes nothing but io_lock and waits for
  * nothing: from there on nothing is posted. kill_work then drains the queues
- * and ends what was parked. Buffers stay attached to their exporters, but
+ * and ends what was parked. Queues that were never up have nothing but receives
+ * for a peer that knows no key of ours; those end with the queue, and need no
+ * help of a device that may have failed to make it. Buffers stay attached to their exporters, but
  * their next mapping is not made, and the end of the last one needs nothing of
  * the dead connection but that it is drained.
  *
@@ -56,11 +58,14 @@ static void conn_kill_work(struct work_struct *work)
 	unsigned int noio = memalloc_noio_save();
 	bool connected;
 
-	p2pbuf_rdma_queue_drain(conn);
 	spin_lock(&conn->io_lock);
-	conn->drained = true;
 	connected = conn->connected;
 	conn->connected = false;
+	spin_unlock(&conn->io_lock);
+	if (connected)
+		p2pbuf_rdma_queue_drain(conn);
+	spin_lock(&conn->io_lock);
+	conn->drained = true;
 	p2pbuf_rdma_io_fail_all(conn, p2pbuf_rdma_conn_error(conn) == -ENODEV ?
 				-ENODEV : -ECONNRESET);
 	spin_unlock(&conn->io_lock);
@@ -125,8 +130,6 @@ void p2pbuf_rdma_conn_teardown(struct p2pbuf_rdma_conn *conn)
 	p2pbuf_rdma_conn_kill(conn, ECONNRESET);
 	spin_unlock(&conn->io_lock);
 	flush_work(&conn->kill_work);
-	/* Of a connection that died while its queues were being made. */
-	p2pbuf_rdma_queue_drain(conn);
 	for (id = 1; id < RDMA_IDS; id++)
 		if (conn->buffers[id])
 			p2pbuf_rdma_buffer_revoke(conn->buffers[id]);

@@ -70,7 +70,12 @@ static int file_listen(struct ioctl_call *call)
 	if (call->conn->state != P2PBUF_RDMA_NEW)
 		return -EISCONN;
 	ret = p2pbuf_rdma_listen_start(call->conn, arg);
-	return ret ?: ioctl_reply(call);
+	if (ret)
+		return ret;
+	ret = ioctl_reply(call);
+	if (ret)
+		p2pbuf_rdma_listen_undo(call->conn);
+	return ret;
 }
 
 static int file_accept(struct ioctl_call *call)

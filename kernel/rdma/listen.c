@@ -170,6 +170,27 @@ void p2pbuf_rdma_listen_stop(struct p2pbuf_rdma_conn *conn)
 	}
 }
 
+/**
+ * p2pbuf_rdma_listen_undo - nobody was told of the listener
+ * @conn: made one by this ioctl; conn->lock held
+ *
+ * It is new again, or stays dead if it has died meanwhile.
+ */
+void p2pbuf_rdma_listen_undo(struct p2pbuf_rdma_conn *conn)
+{
+	lockdep_assert_held(&conn->lock);
+
+	spin_lock(&conn->io_lock);
+	if (conn->state == P2PBUF_RDMA_LISTENING)
+		WRITE_ONCE(conn->state, P2PBUF_RDMA_NEW);
+	wake_up_all(&conn->wait);
+	spin_unlock(&conn->io_lock);
+	/* From here on no request is added. */
+	p2pbuf_rdma_listen_stop(conn);
+	rdma_destroy_id(conn->id);
+	conn->id = NULL;
+}
+
 static bool listen_ready(struct p2pbuf_rdma_conn *listener)
 {
 	return READ_ONCE(listener->nr_pending) ||

@@ -218,26 +218,24 @@ int p2pbuf_rdma_queue_start_mgmt(struct p2pbuf_rdma_conn *conn)
 	lockdep_assert_held(&conn->lock);
 
 	ret = queue_mgmt_state(conn, IB_QPS_INIT);
-	if (ret)
-		return ret;
-	conn->mgmt_started = true;
-	ret = queue_mgmt_state(conn, IB_QPS_RTR);
+	if (!ret)
+		ret = queue_mgmt_state(conn, IB_QPS_RTR);
 	if (!ret)
 		ret = queue_mgmt_state(conn, IB_QPS_RTS);
 	return ret;
 }
 
 /*
- * The connection is dead, so nothing is posted any more. On return nothing is
- * under way either: no completion will come, the peer reaches nothing.
+ * The connection was up and is dead, so nothing is posted any more. On return
+ * nothing is under way either: no completion will come, the peer reaches
+ * nothing. Not for queues that were never up: some devices do not end what was
+ * posted to a queue pair that they could not bring up
+ * (Documentation/kernel-bugs.rst).
  */
 void p2pbuf_rdma_queue_drain(struct p2pbuf_rdma_conn *conn)
 {
-	if (conn->qp)
-		ib_drain_qp(conn->qp);
-	/* One that was never brought up cannot be, and need not. */
-	if (conn->mgmt_started)
-		ib_drain_qp(conn->mgmt_qp);
+	ib_drain_qp(conn->qp);
+	ib_drain_qp(conn->mgmt_qp);
 }
 
 static void queue_free_messages(struct p2pbuf_rdma_conn *conn)
@@ -265,12 +263,13 @@ static void queue_free_messages(struct p2pbuf_rdma_conn *conn)
 	conn->flush_byte = NULL;
 }
 
-/* Idempotent. Drained, no buffer is registered; conn->lock held. */
+/*
+ * Idempotent. Drained or never up, no buffer is registered; conn->lock held.
+ */
 void p2pbuf_rdma_queue_destroy(struct p2pbuf_rdma_conn *conn)
 {
 	lockdep_assert_held(&conn->lock);
 
-	conn->mgmt_started = false;
 	if (conn->mgmt_qp)
 		ib_destroy_qp(conn->mgmt_qp);
 	if (conn->qp)

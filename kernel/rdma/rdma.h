@@ -279,7 +279,6 @@ struct p2pbuf_rdma_channel {
  * @mgmt_cq: of @mgmt_qp
  * @qp: connected to the peer's
  * @mgmt_qp: registers and invalidates; sends nothing
- * @mgmt_started: it has left its reset state
  * @segment_shift: log2 of the bytes of one registration at most
  * @limits: time limits, defaults filled in
  * @kill_work: ends the connection
@@ -287,7 +286,8 @@ struct p2pbuf_rdma_channel {
  * @expire_work: ends requests that were parked for too long
  * @state: one of &enum p2pbuf_rdma_state; this and all below under @io_lock
  * @error: why it ended, positive
- * @connected: the peer has to be told when it ends
+ * @connected: it is up: the queues have to be drained, and the peer has to be
+ *	told, when it ends
  * @drained: it has ended and nothing of it is under way
  * @cm_event: last event of rdma_cm that CONNECT or ACCEPT waits for
  * @cm_status: its status
@@ -328,7 +328,6 @@ struct p2pbuf_rdma_conn {
 	struct ib_cq *mgmt_cq;
 	struct ib_qp *qp;
 	struct ib_qp *mgmt_qp;
-	bool mgmt_started;
 	u32 segment_shift;
 	struct p2pbuf_rdma_limits limits;
 	struct work_struct kill_work;
@@ -400,6 +399,7 @@ int p2pbuf_rdma_listen_start(struct p2pbuf_rdma_conn *conn,
 int p2pbuf_rdma_listen_accept(struct p2pbuf_rdma_conn *listener,
 			      struct p2pbuf_rdma_conn *conn,
 			      const struct p2pbuf_rdma_accept *arg);
+void p2pbuf_rdma_listen_undo(struct p2pbuf_rdma_conn *conn);
 void p2pbuf_rdma_listen_stop(struct p2pbuf_rdma_conn *conn);
 
 /* queue.c */

@@ -24,7 +24,7 @@ static const int connect_errnos[] = {
 	EISCONN, EAFNOSUPPORT, EBADF, EBADFD, EOPNOTSUPP, ETIMEDOUT,
 	ECONNREFUSED, ECONNABORTED, EPROTO,
 	/* rdma_cm's word on the address */
-	EADDRINUSE, EADDRNOTAVAIL, EACCES, 0
+	EADDRINUSE, EADDRNOTAVAIL, EACCES, ENOBUFS, ENFILE, 0
 };
 
 static const int import_errnos[] = {

@@ -27,7 +27,7 @@
  *			not know
  *	EFAULT		user memory cannot be accessed; or a mapped address
  *			leads nowhere (then reason is set)
- *	ENOMEM		out of memory, nothing was changed
+ *	ENOMEM		out of memory, nothing was changed (but see CONNECT)
  *	EINTR		interrupted before anything was changed
  *	ENOTCONN	no connection yet, or it has ended
  *	ENODEV		the RDMA device has gone away
@@ -45,7 +45,11 @@
  *	ECONNABORTED	the connection ended while it was being made
  *	EPROTO		who answered does not speak this version of the protocol
  *	other		what rdma_cm said of the address (EADDRINUSE,
- *			EADDRNOTAVAIL, EACCES, ENODEV)
+ *			EADDRNOTAVAIL, EACCES, ENODEV), and the network of
+ *			memory that it did not get (ENOBUFS, ENFILE)
+ *
+ * A file whose CONNECT has begun and failed is dead, and so is one whose
+ * ACCEPT has taken a request and failed: the next try takes another file.
  *
  * P2PBUF_RDMA_IMPORT:
  *
