@@ -9,6 +9,7 @@
 
 #include <liburing.h>
 
+#include "p2pbuf_test_address.h"
 #include "p2pbuf_test_mock.h"
 #include "p2pbuf_test_nic.h"
 #include "p2pbuf_test_rdma_vram.h"
@@ -89,6 +90,40 @@ TEST_F_TIMEOUT(nic, stays_there, 120)
 		  ptd_object_place(e->exporter, &e->here));
 	EXPECT_EQ(P2PBUF_PLACEMENT_VRAM,
 		  ptd_object_place(e->exporter, &e->there));
+}
+
+/* Registered by the BAR's addresses, of which nobody is told. */
+TEST_F_TIMEOUT(nic, no_address_in_replies, 120)
+{
+	struct p2pbuf_rdma_buffer_info buffer;
+	struct p2pbuf_rdma_remote_info remote;
+	struct ptd_ends *e = &self->ends;
+	struct drm_p2pbuf_device_info device;
+	struct p2pbuf_rdma_import here, there;
+	struct p2pbuf_rdma_info info;
+	__u64 start, end;
+
+	if (ptm_expect("refused"))
+		SKIP(return, "%s", no_way);
+	ASSERT_EQ(0, ptx_device_info(e->exporter, &device));
+	if (pta_bar_range(&device, &start, &end))
+		SKIP(return, "nobody tells where the BAR is");
+	ASSERT_EQ(0, ptd_object_import(e->pair.a.fd, &e->here, &here));
+	ASSERT_EQ(0, ptd_object_import(e->pair.b.fd, &e->there, &there));
+	ASSERT_EQ(0, ptd_grant(e->pair.b.fd, 1, PTD_BOTH));
+	ASSERT_TRUE(ptd_there_and_back(e, 1));
+	ASSERT_EQ(0, ptd_info(e->pair.a.fd, &info));
+	ASSERT_EQ(0, ptd_buffer_info(e->pair.b.fd, 1, &buffer));
+	ASSERT_EQ(0, ptd_remote_info(e->pair.a.fd, 1, PTD_MS, &remote));
+	/* "no device" is all ones and looks like half an address */
+	ASSERT_EQ(P2PBUF_PATH_NO_DEVICE, here.path.blocker);
+	ASSERT_EQ(P2PBUF_PATH_NO_DEVICE, buffer.path.blocker);
+	here.path.blocker = 0;
+	buffer.path.blocker = 0;
+	EXPECT_EQ(0, pta_addresses(&here, sizeof(here), start, end));
+	EXPECT_EQ(0, pta_addresses(&info, sizeof(info), start, end));
+	EXPECT_EQ(0, pta_addresses(&buffer, sizeof(buffer), start, end));
+	EXPECT_EQ(0, pta_addresses(&remote, sizeof(remote), start, end));
 }
 
 TEST_F_TIMEOUT(nic, moves, 240)

@@ -4,13 +4,13 @@
  * tell of addresses, limits that cannot be walked around, and what a passed
  * descriptor is worth. Documentation/security.rst names each case.
  */
-#include <ctype.h>
 #include <dirent.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "p2pbuf_test_address.h"
 #include "p2pbuf_test_rig.h"
 #include "p2pbuf_test_nobody.h"
 
@@ -115,78 +115,6 @@ TEST_F(security, memory_of_others_is_zero)
 
 /* ---- addresses -------------------------------------------------------------- */
 
-/* Where the BAR lies: what nobody may learn. */
-static int bar_range(const struct drm_p2pbuf_device_info *info, __u64 *start,
-		     __u64 *end)
-{
-	char path[128], line[128];
-	unsigned int i;
-	int ret = -1;
-	FILE *f;
-
-	snprintf(path, sizeof(path),
-		 "/sys/bus/pci/devices/%04x:%02x:%02x.%x/resource",
-		 info->pci >> 16, info->pci >> 8 & 0xff, info->pci >> 3 & 0x1f,
-		 info->pci & 7);
-	f = fopen(path, "r");
-	if (!f)
-		return -1;
-	for (i = 0; fgets(line, sizeof(line), f); i++) {
-		unsigned long long a, b;
-
-		if (i == info->bar && sscanf(line, "%llx %llx", &a, &b) == 2) {
-			*start = a;
-			*end = b;
-			ret = a ? 0 : -1;
-		}
-	}
-	fclose(f);
-	return ret;
-}
-
-/* Something in a reply that is an address of the kernel's or of the BAR's. */
-static bool is_address(__u64 v, __u64 start, __u64 end)
-{
-	return (v >= 0xff00000000000000ULL && v < -4095ULL) ||
-	       (v >= start && v <= end);
-}
-
-static unsigned int addresses(const void *reply, size_t size, __u64 start,
-			      __u64 end)
-{
-	unsigned int found = 0;
-	size_t i;
-	__u64 v;
-
-	for (i = 0; i + sizeof(v) <= size; i += 4) {
-		memcpy(&v, (const char *)reply + i, sizeof(v));
-		found += is_address(v, start, end);
-	}
-	return found;
-}
-
-/* In text: each run of hexadecimal digits. */
-static unsigned int addresses_in_text(const char *path, __u64 start, __u64 end)
-{
-	unsigned int found = 0;
-	char line[1024], *p, *next;
-	FILE *f = fopen(path, "r");
-
-	if (!f)
-		return 0;
-	while (fgets(line, sizeof(line), f)) {
-		for (p = line; *p; p = next) {
-			if (!isxdigit(*p)) {
-				next = p + 1;
-				continue;
-			}
-			found += is_address(strtoull(p, &next, 16), start, end);
-		}
-	}
-	fclose(f);
-	return found;
-}
-
 TEST_F(security, no_address_in_replies)
 {
 	struct drm_p2pbuf_gem_create bo;
@@ -195,27 +123,27 @@ TEST_F(security, no_address_in_replies)
 	char path[64];
 	int dmabuf, i;
 
-	if (bar_range(&self->info, &start, &end))
+	if (pta_bar_range(&self->info, &start, &end))
 		SKIP(return, "nobody tells where the BAR is");
-	EXPECT_EQ(0, addresses(&self->info, sizeof(self->info), start, end));
+	EXPECT_EQ(0, pta_addresses(&self->info, sizeof(self->info), start, end));
 	for (i = 0; i < 3; i++) {
 		ASSERT_EQ(0, i == 2 ? ptx_create_window(self->fd, SIZE, 0, &bo) :
 			  ptx_create(self->fd, SIZE, i ? SYSTEM : VRAM, 0,
 				     &bo));
-		EXPECT_EQ(0, addresses(&bo, sizeof(bo), start, end));
+		EXPECT_EQ(0, pta_addresses(&bo, sizeof(bo), start, end));
 		ASSERT_EQ(0, ptx_info(self->fd, bo.handle, &gem));
-		EXPECT_EQ(0, addresses(&gem, sizeof(gem), start, end));
+		EXPECT_EQ(0, pta_addresses(&gem, sizeof(gem), start, end));
 		dmabuf = ptx_export(self->fd, bo.handle, true);
 		ASSERT_LE(0, dmabuf);
 		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dmabuf);
-		EXPECT_EQ(0, addresses_in_text(path, start, end));
+		EXPECT_EQ(0, pta_addresses_in_text(path, start, end));
 		close(dmabuf);
 	}
 	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
-	EXPECT_EQ(0, addresses_in_text(path, start, end));
+	EXPECT_EQ(0, pta_addresses_in_text(path, start, end));
 	/* the test would see one */
 	snprintf(path, sizeof(path), "/proc/iomem");
-	EXPECT_LT(0, addresses_in_text(path, start, end));
+	EXPECT_LT(0, pta_addresses_in_text(path, start, end));
 }
 
 TEST_F(security, no_address_in_bindings)
@@ -224,7 +152,7 @@ TEST_F(security, no_address_in_bindings)
 	struct ptn_rig rig;
 	__u64 start, end;
 
-	if (bar_range(&self->info, &start, &end))
+	if (pta_bar_range(&self->info, &start, &end))
 		SKIP(return, "nobody tells where the BAR is");
 	PTN_RIG_OPEN(&rig, .kind = PTN_VRAM, .size = SIZE);
 	ASSERT_EQ(0, ptn_info(rig.node, rig.id, &info));
@@ -233,8 +161,8 @@ TEST_F(security, no_address_in_bindings)
 	ASSERT_EQ(P2PBUF_PATH_NO_DEVICE, info.path.blocker);
 	rig.bind.path.blocker = 0;
 	info.path.blocker = 0;
-	EXPECT_EQ(0, addresses(&rig.bind, sizeof(rig.bind), start, end));
-	EXPECT_EQ(0, addresses(&info, sizeof(info), start, end));
+	EXPECT_EQ(0, pta_addresses(&rig.bind, sizeof(rig.bind), start, end));
+	EXPECT_EQ(0, pta_addresses(&info, sizeof(info), start, end));
 	ptn_rig_close(&rig);
 }
 
