@@ -568,17 +568,19 @@ int main(int argc, char **argv)
 		  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (fz == MAP_FAILED)
 		ksft_exit_fail_msg("no memory\n");
-	fz_fixed_begin();
-	ret = make_common();
-	if (ret == -ENODEV)
-		ksft_exit_skip("no render node of the exporter\n");
-	if (ret)
-		ksft_exit_fail_msg("buffers: %s\n", strerror(-ret));
 	ret = fz_guard_disk_fill();
 	if (ret)
 		ksft_exit_skip("no second drive: %s\n", strerror(-ret));
 	if (fz_opt.rdma && !fz_rdma_begin())
 		ksft_exit_skip("no network for RDMA\n");
+	fz_fixed_begin();
+	ret = make_common();
+	if (ret) {
+		fz_fixed_end();
+		if (ret == -ENODEV)
+			ksft_exit_skip("no render node of the exporter\n");
+		ksft_exit_fail_msg("buffers: %s\n", strerror(-ret));
+	}
 	deadline = now() + fz_opt.seconds;
 	ksft_print_msg("seed %llu, %u workers, up to %llu calls or %u s\n",
 		       (unsigned long long)fz_opt.seed, fz_opt.workers,
