@@ -166,10 +166,13 @@ static __u32 wrong_id(struct fz_worker *w)
 static void id_wrong(struct fz_worker *w)
 {
 	int node = w->node[fz_below(&w->rng, FZ_NODES)];
-	struct p2pbuf_nvme_bind_info info = { .size = sizeof(info) };
-	struct p2pbuf_nvme_unbind unbind = { .size = sizeof(unbind) };
+	struct p2pbuf_nvme_bind_info info = {
+		.size = sizeof(info), .id = wrong_id(w),
+	};
+	struct p2pbuf_nvme_unbind unbind = {
+		.size = sizeof(unbind), .id = info.id,
+	};
 
-	info.id = unbind.id = wrong_id(w);
 	if (fz_once_in(&w->rng, 2))
 		fz_refused(w, "UNBIND, wrong",
 			   ptx_ioctl(node, P2PBUF_NVME_UNBIND,
