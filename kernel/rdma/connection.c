@@ -8,9 +8,9 @@
  * nothing: from there on nothing is posted. kill_work then drains the queues
  * and ends what was parked. Queues that were never up have nothing but receives
  * for a peer that knows no key of ours; those end with the queue, and need no
- * help of a device that may have failed to make it. Buffers stay attached to their exporters, but
- * their next mapping is not made, and the end of the last one needs nothing of
- * the dead connection but that it is drained.
+ * help of a device that may have failed to make it. Buffers stay attached to
+ * their exporters, but their next mapping is not made, and the end of the last
+ * one needs nothing of the dead connection but that it is drained.
  *
  * Teardown is for the last close and for an RDMA device that goes away;
  * rdma_cm holds the removal of a device up until its ids are destroyed, so
