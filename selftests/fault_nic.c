@@ -157,23 +157,27 @@ FIXTURE_TEARDOWN(nic)
 
 /**
  * struct load - writes of blocks, each to its own place, again and again
- * @round: of a block: the pattern of its last write that was done
+ * @pushed: of a block: the pattern of its last write
+ * @arrived: ... and of the last that was done
  * @done: writes
  * @failed: slots that have ended
  */
 struct load {
-	__u64 round[BLOCKS];
+	__u64 pushed[BLOCKS];
+	__u64 arrived[BLOCKS];
 	atomic_uint done;
 	unsigned int failed;
 };
 
-static void push_block(NIC *self, unsigned int block, __u64 seed)
+static void push_block(NIC *self, struct load *load, unsigned int block,
+		       __u64 seed)
 {
 	const struct p2pbuf_rdma_cmd cmd = {
 		.local_id = 1, .remote_id = 1, .length = BLOCK,
 		.local_offset = block * BLOCK, .remote_offset = block * BLOCK,
 	};
 
+	load->pushed[block] = seed;
 	ptd_fill(self->from.map + block * BLOCK, BLOCK, seed);
 	ptd_prep(&self->pair.a.ring, self->pair.a.fd, P2PBUF_RDMA_URING_WRITE,
 		 &cmd, seed << 8 | block);
@@ -198,7 +202,7 @@ static int load_run(struct __test_metadata *_metadata, NIC *self,
 
 	memset(load, 0, sizeof(*load));
 	for (i = 0; i < DEPTH; i++, under_way++)
-		push_block(self, i, 1);
+		push_block(self, load, i, 1);
 	while (under_way) {
 		ret = ptd_wait(&self->pair.a.ring, &data);
 		under_way--;
@@ -210,13 +214,18 @@ static int load_run(struct __test_metadata *_metadata, NIC *self,
 			continue;
 		}
 		EXPECT_TRUE(block_is(self, block, seed));
-		load->round[block] = seed;
+		load->arrived[block] = seed;
 		load->done++;
 		if (load->done + under_way >= limit)
 			continue;
-		push_block(self, (block + DEPTH) % BLOCKS, seed + 1);
+		push_block(self, load, (block + DEPTH) % BLOCKS, seed + 1);
 		under_way++;
 	}
+	/* Nor has anything else been there since. */
+	for (block = 0; block < BLOCKS; block++)
+		if (load->arrived[block] &&
+		    load->arrived[block] == load->pushed[block])
+			EXPECT_TRUE(block_is(self, block, load->arrived[block]));
 	return error;
 }
 
