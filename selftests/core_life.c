@@ -382,20 +382,6 @@ TEST_F(life, signal_handlers)
 
 /* ---- processes that die ------------------------------------------------------------ */
 
-static int attachments(void)
-{
-	char line[512];
-	int count = 0;
-	FILE *f = fopen(ATTACHMENTS, "re");
-
-	if (!f)
-		return -errno;
-	while (fgets(line, sizeof(line), f))
-		count++;
-	fclose(f);
-	return count;
-}
-
 /* Whatever a process had, on its own open files, with I/O under way. */
 static void live_and_die(const char *dev, __u32 placement)
 {
@@ -420,7 +406,7 @@ static void live_and_die(const char *dev, __u32 placement)
 
 TEST_F_TIMEOUT(life, die_with_everything_open, 60)
 {
-	int before = attachments(), status, i;
+	int before = ptk_lines(ATTACHMENTS), status, i;
 
 	if (before == -ENOENT)
 		SKIP(return, "no debugfs");
@@ -434,7 +420,7 @@ TEST_F_TIMEOUT(life, die_with_everything_open, 60)
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		EXPECT_TRUE(WIFSIGNALED(status));
 	}
-	EXPECT_TRUE(ptm_until(attachments() == before));
+	EXPECT_TRUE(ptm_until(ptk_lines(ATTACHMENTS) == before));
 	EXPECT_EQ(0, MAP());
 }
 
@@ -448,7 +434,7 @@ TEST_F(life, debugfs_does_not_wait)
 	ASSERT_LT(0, hold);
 	ASSERT_EQ(0, ptm_hold_wait(self->c.mock, hold, P2PBUF_MOCK_HOLD_HELD,
 				   PTM_LONG_MS));
-	EXPECT_LE(1, attachments());
+	EXPECT_LE(1, ptk_lines(ATTACHMENTS));
 	EXPECT_EQ(-ETIME, ptm_hold_wait(self->c.mock, hold,
 					P2PBUF_MOCK_HOLD_DONE, 1));
 	other = ptm_create(self->c.mock, PTM_PAGE, variant->placement, 0);

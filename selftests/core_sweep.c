@@ -17,9 +17,6 @@
 
 #define ATTACHMENTS	"/sys/kernel/debug/p2pbuf/attachments"
 
-/* More points than any call has: the sweep has gone astray. */
-#define POINTS_MAX	3000
-
 FIXTURE(sweep) {
 	struct ptc c;		/* the devices; buffer and importer come and go */
 	struct ptn_disk disk;
@@ -31,20 +28,6 @@ FIXTURE(sweep) {
 FIXTURE_VARIANT(sweep) { __u32 placement; };
 FIXTURE_VARIANT_ADD(sweep, pages) { .placement = P2PBUF_MOCK_PAGES, };
 FIXTURE_VARIANT_ADD(sweep, bar) { .placement = P2PBUF_MOCK_BAR, };
-
-static int attachments(void)
-{
-	char line[512];
-	int count = 0;
-	FILE *f = fopen(ATTACHMENTS, "re");
-
-	if (!f)
-		return -errno;
-	while (fgets(line, sizeof(line), f))
-		count++;
-	fclose(f);
-	return count;
-}
 
 FIXTURE_SETUP(sweep)
 {
@@ -67,7 +50,7 @@ FIXTURE_SETUP(sweep)
 	ASSERT_EQ(0, ret);
 	close(self->c.mock);
 	self->c.mock = -1;
-	self->base = attachments();
+	self->base = ptk_lines(ATTACHMENTS);
 	ASSERT_LE(0, self->base);
 }
 
@@ -117,41 +100,23 @@ static void end(struct ptc *c)
 	c->imp = -1;
 }
 
-/**
- * struct point - where the sweep is
- * @what: of which call
- * @import: the call needs an importer
- * @sure: nothing in the call can fail
- * @nth: what fails next, from 1
- * @errors: how often the call said so
- * @more: something did fail, so there may be more
- */
+/* A point of a call that may need an importer. */
 struct point {
-	const char *what;
+	struct pts_point point;
 	bool import;
-	bool sure;
-	unsigned int nth;
-	unsigned int errors;
-	bool more;
 };
 
 /* Look at what the last round left, and begin another; false: that was all. */
 static bool next_point(struct __test_metadata *_metadata,
 		       struct _test_data_sweep *self, struct point *p)
 {
-	if (p->nth) {
+	if (p->point.nth) {
 		PTC_EXPECT_CLEAN(&self->c);
 		end(&self->c);
-		EXPECT_TRUE(ptm_until(attachments() == self->base));
+		EXPECT_TRUE(ptm_until(ptk_lines(ATTACHMENTS) == self->base));
 	}
-	if (p->nth && !p->more) {
-		printf("# %s: %u points, %u of them an error\n", p->what,
-		       p->nth - 1, p->errors);
-		EXPECT_EQ(p->sure, p->nth == 1);
+	if (!pts_next(_metadata, &p->point))
 		return false;
-	}
-	p->nth++;
-	ASSERT_GT(POINTS_MAX, p->nth);
 	ASSERT_EQ(0, begin(&self->c, p->import));
 	return true;
 }
@@ -160,15 +125,12 @@ static bool next_point(struct __test_metadata *_metadata,
 static void judge_point(struct __test_metadata *_metadata, struct point *p,
 			int ret)
 {
-	p->more = pts_disarm();
-	p->errors += !!ret;
-	EXPECT_TRUE(p->more ? pts_expected(ret) : !ret)
-		TH_LOG("%s, point %u: %d", p->what, p->nth, ret);
+	pts_judge(_metadata, &p->point, ret, pts_expected(ret));
 }
 
 /* @call with the nth thing failing; ret is what it returned. */
 #define HIT(p, call) do {						\
-	pts_arm((p).nth);						\
+	pts_arm((p).point.nth);						\
 	ret = (call);							\
 	judge_point(_metadata, &(p), ret);				\
 } while (0)
@@ -177,11 +139,11 @@ static void judge_point(struct __test_metadata *_metadata, struct point *p,
 
 TEST_F_TIMEOUT(sweep, attach, 100)
 {
-	struct point p = { .what = "attach" };
+	struct point p = { .point.what = "attach" };
 	int ret, imp;
 
 	while (next_point(_metadata, self, &p)) {
-		pts_arm(p.nth);
+		pts_arm(p.point.nth);
 		imp = ptm_import(self->c.mock, self->c.buf, P2PBUF_MOCK_CORE,
 				 self->c.dev.name, 0);
 		ret = imp < 0 ? imp : 0;
@@ -197,7 +159,7 @@ TEST_F_TIMEOUT(sweep, attach, 100)
 
 TEST_F_TIMEOUT(sweep, map, 100)
 {
-	struct point p = { .what = "map", .import = true };
+	struct point p = { .point.what = "map", .import = true };
 	int ret;
 
 	while (next_point(_metadata, self, &p)) {
@@ -210,7 +172,7 @@ TEST_F_TIMEOUT(sweep, map, 100)
 
 TEST_F_TIMEOUT(sweep, remap, 100)
 {
-	struct point p = { .what = "remap", .import = true };
+	struct point p = { .point.what = "remap", .import = true };
 	int ret;
 
 	while (next_point(_metadata, self, &p)) {
@@ -252,7 +214,7 @@ TEST_F_TIMEOUT(sweep, move, 100)
 	int ret;
 
 	for (i = 0; i < 3; i++) {
-		struct point p = { .what = "move", .import = true };
+		struct point p = { .point.what = "move", .import = true };
 
 		while (next_point(_metadata, self, &p)) {
 			ASSERT_EQ(0, prepare_move(&self->c, 3));
@@ -269,7 +231,7 @@ TEST_F_TIMEOUT(sweep, move, 100)
 
 TEST_F_TIMEOUT(sweep, revoke, 100)
 {
-	struct point p = { .what = "revoke", .import = true };
+	struct point p = { .point.what = "revoke", .import = true };
 	unsigned int waits = 0;
 	int ret;
 
@@ -287,7 +249,7 @@ TEST_F_TIMEOUT(sweep, revoke, 100)
 
 TEST_F_TIMEOUT(sweep, unbind, 200)
 {
-	struct point p = { .what = "unbind", .import = true };
+	struct point p = { .point.what = "unbind", .import = true };
 	int ret;
 
 	/* Of the driver core and of ACPI only what the core itself calls. */
@@ -344,7 +306,7 @@ static bool nvme_works(struct _test_data_sweep *self, __u32 id)
 
 TEST_F_TIMEOUT(sweep, nvme_bind, 200)
 {
-	struct point p = { .what = "nvme bind" };
+	struct point p = { .point.what = "nvme bind" };
 	const char *why = open_nvme(self);
 	struct p2pbuf_nvme_bind bind;
 	int ret;
@@ -365,7 +327,7 @@ TEST_F_TIMEOUT(sweep, nvme_bind, 200)
 /* The second binding of a buffer shares what the first one has. */
 TEST_F_TIMEOUT(sweep, nvme_bind_second, 200)
 {
-	struct point p = { .what = "second nvme bind" };
+	struct point p = { .point.what = "second nvme bind" };
 	const char *why = open_nvme(self);
 	struct p2pbuf_nvme_bind first, second;
 	int ret;
@@ -386,7 +348,7 @@ TEST_F_TIMEOUT(sweep, nvme_bind_second, 200)
 
 TEST_F_TIMEOUT(sweep, nvme_unbind, 200)
 {
-	struct point p = { .what = "nvme unbind" };
+	struct point p = { .point.what = "nvme unbind" };
 	const char *why = open_nvme(self);
 	struct p2pbuf_nvme_bind bind;
 	int ret;
@@ -404,7 +366,7 @@ TEST_F_TIMEOUT(sweep, nvme_unbind, 200)
 
 TEST_F_TIMEOUT(sweep, nvme_info, 200)
 {
-	struct point p = { .what = "nvme info" };
+	struct point p = { .point.what = "nvme info" };
 	const char *why = open_nvme(self);
 	struct p2pbuf_nvme_bind_info info;
 	struct p2pbuf_nvme_bind bind;
@@ -454,7 +416,7 @@ static void submit_sweep(struct __test_metadata *_metadata,
 			 struct _test_data_sweep *self, __u32 len)
 {
 	/* A command in one piece needs nothing that could be lacking. */
-	struct point p = { .what = "nvme submission", .sure = len < PARTS };
+	struct point p = { .point.what = "nvme submission", .point.sure = len < PARTS };
 	struct p2pbuf_nvme_bind bind;
 	int ret, fd;
 

@@ -20,9 +20,6 @@
 #define VRAM		P2PBUF_PLACEMENT_VRAM
 #define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
 
-/* More points than any call has: the sweep has gone astray. */
-#define POINTS_MAX	3000
-
 /* NULL, or why not. Only what the exporter calls fails, not what calls it. */
 static const char *impossible(void)
 {
@@ -71,51 +68,19 @@ FIXTURE_TEARDOWN(sweep)
 		close(self->fd);
 }
 
-/**
- * struct point - where the sweep is
- * @what: of which call
- * @nth: what fails next, from 1
- * @errors: how often the call said so
- * @more: something did fail, so there may be more
- */
-struct point {
-	const char *what;
-	unsigned int nth;
-	unsigned int errors;
-	bool more;
-};
-
-/* False: that was all. */
-static bool one_more(struct __test_metadata *_metadata, struct point *p)
-{
-	if (p->nth && !p->more) {
-		printf("# %s: %u points, %u of them an error\n", p->what,
-		       p->nth - 1, p->errors);
-		EXPECT_LT(1, p->nth);
-		return false;
-	}
-	p->nth++;
-	ASSERT_GT(POINTS_MAX, p->nth);
-	return true;
-}
-
-/* The same, and whoever had VRAM before has it now. */
+/* Whoever had VRAM before has it now, and another point. */
 static bool next_point(struct __test_metadata *_metadata,
-		       struct _test_data_sweep *self, struct point *p)
+		       struct _test_data_sweep *self, struct pts_point *p)
 {
 	EXPECT_EQ(self->vram_used, vram_used(self->fd))
 		TH_LOG("%s, point %u", p->what, p->nth);
-	return one_more(_metadata, p);
+	return pts_next(_metadata, p);
 }
 
-static void judge(struct __test_metadata *_metadata, struct point *p, int ret)
+static void judge(struct __test_metadata *_metadata, struct pts_point *p, int ret)
 {
-	p->more = pts_disarm();
-	p->errors += ret < 0;
-	if (ret > 0)
-		ret = 0;
-	EXPECT_TRUE(p->more ? pts_expected(ret) : !ret)
-		TH_LOG("%s, point %u: %d", p->what, p->nth, ret);
+	ret = ret > 0 ? 0 : ret;
+	pts_judge(_metadata, p, ret, pts_expected(ret));
 }
 
 /* @call with the nth thing failing; ret is what it returned. */
@@ -163,7 +128,7 @@ TEST_F_TIMEOUT(sweep, create, 100)
 	int ret;
 
 	for (i = 0; i < 2; i++) {
-		struct point p = { .what = i ? "create in host memory" :
+		struct pts_point p = { .what = i ? "create in host memory" :
 						"create in VRAM" };
 
 		while (next_point(_metadata, self, &p)) {
@@ -184,7 +149,7 @@ TEST_F_TIMEOUT(sweep, create, 100)
 
 TEST_F_TIMEOUT(sweep, export, 100)
 {
-	struct point p = { .what = "export" };
+	struct pts_point p = { .what = "export" };
 	struct object o;
 	__u32 handle;
 	void *map;
@@ -219,7 +184,7 @@ TEST_F_TIMEOUT(sweep, move, 200)
 	int ret;
 
 	for (i = 0; i < 2; i++) {
-		struct point p = { .what = moves[i].what };
+		struct pts_point p = { .what = moves[i].what };
 
 		while (next_point(_metadata, self, &p)) {
 			ASSERT_EQ(0, object_create(self->fd, &o,
@@ -241,7 +206,7 @@ TEST_F_TIMEOUT(sweep, move, 200)
 /* The whole of VRAM is asked for: what is in it leaves, or nobody gets it. */
 TEST_F_TIMEOUT(sweep, evict, 400)
 {
-	struct point p = { .what = "evict" };
+	struct pts_point p = { .what = "evict" };
 	struct drm_p2pbuf_gem_create all;
 	struct drm_p2pbuf_gem_info info;
 	struct object o;
@@ -346,12 +311,12 @@ static void fault_sweep(struct __test_metadata *_metadata,
 			struct _test_data_fault *self, enum kind kind,
 			bool write_it)
 {
-	struct point p = { .what = write_it ? "fault, write" : "fault, read" };
+	struct pts_point p = { .what = write_it ? "fault, write" : "fault, read" };
 	struct drm_p2pbuf_gem_create bo;
 	char *map;
 	int ret;
 
-	while (one_more(_metadata, &p)) {
+	while (pts_next(_metadata, &p)) {
 		if (kind == WINDOW)
 			ret = ptx_create_window(self->fd, SIZE, 0, &bo);
 		else
@@ -454,11 +419,11 @@ static int unreg(struct _test_data_fixed *self)
 static void register_sweep(struct __test_metadata *_metadata,
 			   struct _test_data_fixed *self, __u32 from, __u32 to)
 {
-	struct point p = { .what = to == VRAM ? "register in VRAM" :
+	struct pts_point p = { .what = to == VRAM ? "register in VRAM" :
 						"register in host memory" };
 	int ret;
 
-	while (one_more(_metadata, &p)) {
+	while (pts_next(_metadata, &p)) {
 		/* with this there is a worker, and it is not tired of waiting */
 		ASSERT_EQ(0, reg(self, from));
 		ASSERT_EQ(0, unreg(self));
@@ -521,11 +486,11 @@ static int bind_region(const struct ptr_region *region)
 
 TEST_F_TIMEOUT(region, birth, 400)
 {
-	struct point p = { .what = "birth of a region" };
+	struct pts_point p = { .what = "birth of a region" };
 	struct object o;
 	int ret, fd;
 
-	while (one_more(_metadata, &p)) {
+	while (pts_next(_metadata, &p)) {
 		HIT(p, bind_region(&self->region));
 		if (ret)
 			ASSERT_EQ(0, bind_region(&self->region));

@@ -26,24 +26,6 @@
 #define BUFFER		(64 * PTN_KIB)
 #define ID		1
 
-/* More points than any call has: the sweep has gone astray. */
-#define POINTS_MAX	3000
-
-/* Lines of a report; a connection has several. */
-static int lines(const char *path)
-{
-	char line[512];
-	int count = 0;
-	FILE *f = fopen(path, "re");
-
-	if (!f)
-		return -errno;
-	while (fgets(line, sizeof(line), f))
-		count++;
-	fclose(f);
-	return count;
-}
-
 FIXTURE(sweep) {
 	struct ptn_buffer from;
 	struct ptn_buffer to;
@@ -69,8 +51,8 @@ FIXTURE_SETUP(sweep)
 		SKIP(return, "no udmabuf");
 	ASSERT_EQ(0, ret);
 	ASSERT_EQ(0, ptn_buffer_alloc(&self->to, PTN_UDMABUF, BUFFER));
-	self->attachments = lines(ATTACHMENTS);
-	self->connections = lines(CONNECTIONS);
+	self->attachments = ptk_lines(ATTACHMENTS);
+	self->connections = ptk_lines(CONNECTIONS);
 	ASSERT_LE(0, self->attachments);
 	ASSERT_LE(0, self->connections);
 }
@@ -83,39 +65,19 @@ FIXTURE_TEARDOWN(sweep)
 
 /* ---- points ------------------------------------------------------------------ */
 
-/**
- * struct point - where the sweep is
- * @what: of which call
- * @nth: what fails next, from 1
- * @errors: how often the call said so
- * @more: something did fail, so there may be more
- */
-struct point {
-	const char *what;
-	unsigned int nth;
-	unsigned int errors;
-	bool more;
-};
-
 #define SWEEP FIXTURE_DATA(sweep)
 
 /* Nothing of the last round is left; false when it was the last one. */
 static bool next_point(struct __test_metadata *_metadata, SWEEP *self,
-		       struct point *p)
+		       struct pts_point *p)
 {
 	if (p->nth) {
-		EXPECT_TRUE(ptm_until(lines(ATTACHMENTS) == self->attachments));
-		EXPECT_TRUE(ptm_until(lines(CONNECTIONS) == self->connections));
+		EXPECT_TRUE(ptm_until(ptk_lines(ATTACHMENTS) ==
+				      self->attachments));
+		EXPECT_TRUE(ptm_until(ptk_lines(CONNECTIONS) ==
+				      self->connections));
 	}
-	if (p->nth && !p->more) {
-		printf("# %s: %u points, %u of them an error\n", p->what,
-		       p->nth - 1, p->errors);
-		EXPECT_LT(1, p->nth);
-		return false;
-	}
-	p->nth++;
-	ASSERT_GT(POINTS_MAX, p->nth);
-	return true;
+	return pts_next(_metadata, p);
 }
 
 /* What the network says when it gets no memory, too. */
@@ -125,13 +87,10 @@ static bool expected(int ret)
 }
 
 /* After the call that was armed. */
-static void judge_point(struct __test_metadata *_metadata, struct point *p,
+static void judge_point(struct __test_metadata *_metadata, struct pts_point *p,
 			int ret)
 {
-	p->more = pts_disarm();
-	p->errors += !!ret;
-	EXPECT_TRUE(p->more ? expected(ret) : !ret)
-		TH_LOG("%s, point %u: %d", p->what, p->nth, ret);
+	pts_judge(_metadata, p, ret, expected(ret));
 }
 
 /* ---- the end that is not under test ------------------------------------------ */
@@ -208,7 +167,7 @@ static bool works(SWEEP *self, int a, int b)
 
 TEST_F_TIMEOUT(sweep, listen, 200)
 {
-	struct point p = { .what = "listen" };
+	struct pts_point p = { .what = "listen" };
 	struct p2pbuf_rdma_listen arg;
 	int fd, ret;
 
@@ -229,7 +188,7 @@ TEST_F_TIMEOUT(sweep, listen, 200)
 
 TEST_F_TIMEOUT(sweep, connect, 400)
 {
-	struct point p = { .what = "connect" };
+	struct pts_point p = { .what = "connect" };
 	struct p2pbuf_rdma_limits none = {};
 	struct other o = {};
 	pthread_t thread;
@@ -262,7 +221,7 @@ TEST_F_TIMEOUT(sweep, connect, 400)
 /* The request stays with the listener, or it was refused. */
 TEST_F_TIMEOUT(sweep, accept, 400)
 {
-	struct point p = { .what = "accept" };
+	struct pts_point p = { .what = "accept" };
 	struct p2pbuf_rdma_limits none = {};
 	struct other o = {};
 	int fd, listener, ret;
@@ -309,7 +268,7 @@ static void pair_open(struct __test_metadata *_metadata, SWEEP *self)
 
 TEST_F_TIMEOUT(sweep, import, 400)
 {
-	struct point p = { .what = "import" };
+	struct pts_point p = { .what = "import" };
 	int ret;
 
 	while (next_point(_metadata, self, &p)) {
@@ -326,13 +285,13 @@ TEST_F_TIMEOUT(sweep, import, 400)
 TEST_F_TIMEOUT(sweep, grant, 400)
 {
 	struct p2pbuf_rdma_remote_info info;
-	struct point p = { .what = "grant" };
+	struct pts_point p = { .what = "grant" };
 	int ret;
 
 	pair_open(_metadata, self);
 	EXPECT_EQ(ID, ptd_import(self->pair.b.fd, self->to.dmabuf, ID));
-	self->attachments = lines(ATTACHMENTS);
-	self->connections = lines(CONNECTIONS);
+	self->attachments = ptk_lines(ATTACHMENTS);
+	self->connections = ptk_lines(CONNECTIONS);
 	while (next_point(_metadata, self, &p)) {
 		pts_arm(p.nth);
 		ret = ptd_grant(self->pair.b.fd, ID, PTD_BOTH);
@@ -351,13 +310,13 @@ TEST_F_TIMEOUT(sweep, submit, 400)
 	const struct p2pbuf_rdma_cmd cmd = {
 		.local_id = ID, .remote_id = ID, .length = BUFFER,
 	};
-	struct point p = { .what = "submit" };
+	struct pts_point p = { .what = "submit" };
 	int ret;
 
 	pair_open(_metadata, self);
 	EXPECT_TRUE(works(self, self->pair.a.fd, self->pair.b.fd));
-	self->attachments = lines(ATTACHMENTS);
-	self->connections = lines(CONNECTIONS);
+	self->attachments = ptk_lines(ATTACHMENTS);
+	self->connections = ptk_lines(CONNECTIONS);
 	while (next_point(_metadata, self, &p)) {
 		ptd_fill(self->from.map, BUFFER, 1000 + p.nth);
 		memset(self->to.map, PTD_POISON, BUFFER);

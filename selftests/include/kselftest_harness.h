@@ -30,6 +30,20 @@ static inline void ptk_scale_limits(void)
 			t->timeout *= ptk_slow();
 }
 
+/* Lines of a file, a report of debugfs for one; or -errno. */
+static inline int ptk_lines(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	int c, n = 0;
+
+	if (!f)
+		return -errno;
+	while ((c = fgetc(f)) != EOF)
+		n += c == '\n';
+	fclose(f);
+	return n;
+}
+
 #undef TEST_HARNESS_MAIN
 #define TEST_HARNESS_MAIN				\
 	int main(int argc, char **argv)			\

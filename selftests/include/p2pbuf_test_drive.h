@@ -45,14 +45,9 @@ static inline int ptd_find(const struct ptn_disk *disk, struct ptd_drive *d)
 /* Attachments that exist, of all importers; 0 without debugfs. */
 static inline int ptd_attachments(void)
 {
-	FILE *f = fopen(PTD_ATTACHMENTS, "re");
-	int c, n = 0;
+	int n = ptk_lines(PTD_ATTACHMENTS);
 
-	while (f && (c = fgetc(f)) != EOF)
-		n += c == '\n';
-	if (f)
-		fclose(f);
-	return n;
+	return n < 0 ? 0 : n;
 }
 
 /* A new binding of @disk and of what is in the rig works, both ways. */

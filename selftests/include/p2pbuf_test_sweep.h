@@ -29,6 +29,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kselftest_harness.h"
+
 #define PTS_NTH		"/proc/thread-self/fail-nth"
 #define PTS_DEBUGFS	"/sys/kernel/debug/"
 
@@ -257,6 +259,52 @@ static inline bool pts_disarm(void)
 static inline bool pts_expected(int ret)
 {
 	return !ret || ret == -ENOMEM || ret == -EFAULT;
+}
+
+/* ---- points ------------------------------------------------------------------ */
+
+/* More points than any call has: the sweep has gone astray. */
+#define PTS_POINTS_MAX	3000
+
+/**
+ * struct pts_point - where a sweep is
+ * @what: of which call
+ * @sure: nothing in the call can fail
+ * @nth: what fails next, from 1
+ * @errors: how often the call said so
+ * @more: something did fail, so there may be more
+ */
+struct pts_point {
+	const char *what;
+	bool sure;
+	unsigned int nth;
+	unsigned int errors;
+	bool more;
+};
+
+/* False: that was all. */
+static inline bool pts_next(struct __test_metadata *_metadata,
+			    struct pts_point *p)
+{
+	if (p->nth && !p->more) {
+		printf("# %s: %u points, %u of them an error\n", p->what,
+		       p->nth - 1, p->errors);
+		EXPECT_EQ(p->sure, p->nth == 1);
+		return false;
+	}
+	p->nth++;
+	ASSERT_GT(PTS_POINTS_MAX, p->nth);
+	return true;
+}
+
+/* After the call that was armed; is @ret one of those that a failure gives? */
+static inline void pts_judge(struct __test_metadata *_metadata,
+			     struct pts_point *p, int ret, bool expected)
+{
+	p->more = pts_disarm();
+	p->errors += !!ret;
+	EXPECT_TRUE(p->more ? expected : !ret)
+		TH_LOG("%s, point %u: %d", p->what, p->nth, ret);
 }
 
 #endif /* P2PBUF_TEST_SWEEP_H */
