@@ -115,6 +115,41 @@ static u16 listen_port(const struct rdma_cm_id *id)
 	return ntohs(((const struct sockaddr_in6 *)here)->sin6_port);
 }
 
+/* Of anything but a listener there is nothing to stop. conn->lock held. */
+void p2pbuf_rdma_listen_stop(struct p2pbuf_rdma_conn *conn)
+{
+	struct rdma_pending *p;
+
+	lockdep_assert_held(&conn->lock);
+
+	/* It is dead, so that no request is added any more. */
+	while ((p = pending_take(conn))) {
+		rdma_destroy_id(p->id);
+		kfree(p);
+	}
+}
+
+/**
+ * p2pbuf_rdma_listen_undo - no listener after all
+ * @conn: made one by this ioctl, and nobody was told; conn->lock held
+ *
+ * It is new again, or stays dead if it has died meanwhile.
+ */
+void p2pbuf_rdma_listen_undo(struct p2pbuf_rdma_conn *conn)
+{
+	lockdep_assert_held(&conn->lock);
+
+	spin_lock(&conn->io_lock);
+	if (conn->state == P2PBUF_RDMA_LISTENING)
+		WRITE_ONCE(conn->state, P2PBUF_RDMA_NEW);
+	wake_up_all(&conn->wait);
+	spin_unlock(&conn->io_lock);
+	/* From here on no request is added. */
+	p2pbuf_rdma_listen_stop(conn);
+	rdma_destroy_id(conn->id);
+	conn->id = NULL;
+}
+
 /**
  * p2pbuf_rdma_listen_start - become a listener
  * @conn: new; conn->lock held
@@ -141,54 +176,19 @@ int p2pbuf_rdma_listen_start(struct p2pbuf_rdma_conn *conn,
 	ret = rdma_bind_addr(id, (struct sockaddr *)&here);
 	if (ret)
 		goto destroy_id;
+	conn->id = id;
 	WRITE_ONCE(conn->state, P2PBUF_RDMA_LISTENING);
 	ret = rdma_listen(id, RDMA_BACKLOG);
-	if (ret)
-		goto not_listening;
-	conn->id = id;
+	if (ret) {
+		p2pbuf_rdma_listen_undo(conn);
+		return ret;
+	}
 	arg->addr.port = listen_port(id);
 	return 0;
 
-not_listening:
-	WRITE_ONCE(conn->state, P2PBUF_RDMA_NEW);
 destroy_id:
 	rdma_destroy_id(id);
 	return ret;
-}
-
-/* Of anything but a listener there is nothing to stop. conn->lock held. */
-void p2pbuf_rdma_listen_stop(struct p2pbuf_rdma_conn *conn)
-{
-	struct rdma_pending *p;
-
-	lockdep_assert_held(&conn->lock);
-
-	/* It is dead, so that no request is added any more. */
-	while ((p = pending_take(conn))) {
-		rdma_destroy_id(p->id);
-		kfree(p);
-	}
-}
-
-/**
- * p2pbuf_rdma_listen_undo - nobody was told of the listener
- * @conn: made one by this ioctl; conn->lock held
- *
- * It is new again, or stays dead if it has died meanwhile.
- */
-void p2pbuf_rdma_listen_undo(struct p2pbuf_rdma_conn *conn)
-{
-	lockdep_assert_held(&conn->lock);
-
-	spin_lock(&conn->io_lock);
-	if (conn->state == P2PBUF_RDMA_LISTENING)
-		WRITE_ONCE(conn->state, P2PBUF_RDMA_NEW);
-	wake_up_all(&conn->wait);
-	spin_unlock(&conn->io_lock);
-	/* From here on no request is added. */
-	p2pbuf_rdma_listen_stop(conn);
-	rdma_destroy_id(conn->id);
-	conn->id = NULL;
 }
 
 static bool listen_ready(struct p2pbuf_rdma_conn *listener)
