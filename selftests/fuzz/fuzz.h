@@ -226,8 +226,10 @@ void fz_mutate(struct fz_rng *rng, void *p, const struct fz_field *fields,
 void *fz_place(struct fz_worker *w, const void *bytes, size_t size);
 void *fz_argument(struct fz_worker *w, const void *arg, size_t size,
 		  unsigned long *request, const int **allowed);
-/* At the end of what can be read; nobody writes there meanwhile. */
-void *fz_place_last(struct fz_worker *w, const void *bytes, size_t size);
+/* Neither of the two, both, or one that there is not. */
+__u32 fz_wrong_placement(struct fz_rng *rng);
+/* Bytes within @pages pages, not a multiple of one. */
+__u64 fz_misaligned(struct fz_rng *rng, unsigned int pages);
 /* One of the bits that @known does not have. */
 __u32 fz_unknown_bit(struct fz_rng *rng, __u32 known);
 /* A descriptor that is none of those asked for. */
@@ -257,6 +259,13 @@ long fz_done(struct fz_worker *w, const char *name, long ret,
 /* The same for a call that must not succeed, whatever went before it. */
 void fz_refused(struct fz_worker *w, const char *name, long ret,
 		const int *allowed);
+/*
+ * An ioctl that must not succeed, with its argument at the end of what can be
+ * read, where nobody writes meanwhile.
+ */
+void fz_ioctl_refused(struct fz_worker *w, const char *name, int fd,
+		      unsigned long request, const void *arg, size_t size,
+		      const int *allowed);
 /* An oracle was contradicted. */
 __attribute__((format(printf, 1, 2)))
 void fz_broken(const char *fmt, ...);

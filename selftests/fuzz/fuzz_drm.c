@@ -230,13 +230,6 @@ static void drm_other(struct fz_worker *w)
 
 /* ---- what must be refused ---------------------------------------------------- */
 
-/* Neither of them, both, or one that there is not. */
-static __u32 wrong_placement(struct fz_worker *w)
-{
-	return fz_once_in(&w->rng, 4) ? 3 * fz_below(&w->rng, 2) :
-					fz_unknown_bit(&w->rng, 3);
-}
-
 static void create_wrong(struct fz_worker *w, int fd)
 {
 	struct drm_p2pbuf_gem_create arg = {
@@ -254,7 +247,7 @@ static void create_wrong(struct fz_worker *w, int fd)
 		arg.size = fz_unknown_bit(&w->rng, 0xffff) * (PTN_PAGE << 24);
 		break;
 	case 2:
-		arg.placement = wrong_placement(w);
+		arg.placement = fz_wrong_placement(&w->rng);
 		break;
 	case 3:
 		arg.flags = fz_unknown_bit(&w->rng, 3);
@@ -265,9 +258,9 @@ static void create_wrong(struct fz_worker *w, int fd)
 	default:	/* not a window's */
 		arg.window_offset = 1ULL << fz_below(&w->rng, 64);
 	}
-	fz_refused(w, "GEM_CREATE, wrong",
-		   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_GEM_CREATE,
-			     fz_place_last(w, &arg, sizeof(arg))), drm_errnos);
+	fz_ioctl_refused(w, "GEM_CREATE, wrong", fd,
+			 DRM_IOCTL_P2PBUF_GEM_CREATE,
+			 &arg, sizeof(arg), drm_errnos);
 }
 
 /* Not on the file that all have: DRM waits for RCU when its user changes. */
@@ -284,7 +277,7 @@ static void move_wrong(struct fz_worker *w, int fd)
 		arg.handle = fz_unknown_bit(&w->rng, 0xffff);
 		break;
 	case 1:
-		arg.placement = wrong_placement(w);
+		arg.placement = fz_wrong_placement(&w->rng);
 		break;
 	case 2:
 		arg.flags |= fz_unknown_bit(&w->rng, P2PBUF_MOVE_NOWAIT);
@@ -292,9 +285,8 @@ static void move_wrong(struct fz_worker *w, int fd)
 	default:
 		arg.pad = 1U << fz_below(&w->rng, 32);
 	}
-	fz_refused(w, "GEM_MOVE, wrong",
-		   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_GEM_MOVE,
-			     fz_place_last(w, &arg, sizeof(arg))), drm_errnos);
+	fz_ioctl_refused(w, "GEM_MOVE, wrong", fd, DRM_IOCTL_P2PBUF_GEM_MOVE,
+			 &arg, sizeof(arg), drm_errnos);
 }
 
 static void info_wrong(struct fz_worker *w, int fd)
@@ -307,15 +299,13 @@ static void info_wrong(struct fz_worker *w, int fd)
 	};
 
 	if (!fz_once_in(&w->rng, 8))	/* the other looks at every bus */
-		fz_refused(w, "GEM_INFO, wrong",
-			   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_GEM_INFO,
-				     fz_place_last(w, &info, sizeof(info))),
-			   drm_errnos);
+		fz_ioctl_refused(w, "GEM_INFO, wrong", fd,
+				 DRM_IOCTL_P2PBUF_GEM_INFO,
+				 &info, sizeof(info), drm_errnos);
 	else
-		fz_refused(w, "PEER_INFO, wrong",
-			   ptx_ioctl(fd, DRM_IOCTL_P2PBUF_PEER_INFO,
-				     fz_place_last(w, &peer, sizeof(peer))),
-			   drm_errnos);
+		fz_ioctl_refused(w, "PEER_INFO, wrong", fd,
+				 DRM_IOCTL_P2PBUF_PEER_INFO,
+				 &peer, sizeof(peer), drm_errnos);
 }
 
 void fz_drm_wrong(struct fz_worker *w)

@@ -104,20 +104,17 @@ void fz_fixed_wrong(struct fz_worker *w, struct io_uring_sqe *sqe)
 		cmd.index = FZ_SLOTS + fz_below(&w->rng, 1 << 30);
 		break;
 	case 2:
-		cmd.placement = fz_once_in(&w->rng, 4) ?
-			3 * fz_below(&w->rng, 2) : fz_unknown_bit(&w->rng, 3);
+		cmd.placement = fz_wrong_placement(&w->rng);
 		break;
 	case 3:
 		cmd.flags = fz_once_in(&w->rng, 4) ? 0 :
 			    fz_unknown_bit(&w->rng, 3);
 		break;
 	case 4:
-		addr = fz_below(&w->rng, 8) * PTN_PAGE + 1 +
-		       fz_below(&w->rng, PTN_PAGE - 1);
+		addr = fz_misaligned(&w->rng, 8);
 		break;
 	case 5:
-		len = fz_below(&w->rng, 8) * PTN_PAGE + 1 +
-		      fz_below(&w->rng, PTN_PAGE - 1);
+		len = fz_misaligned(&w->rng, 8);
 		break;
 	case 6:
 		op = fz_unknown_bit(&w->rng, 3);

@@ -156,6 +156,16 @@ void fz_refused(struct fz_worker *w, const char *name, long ret,
 		fz_broken("%s: not refused, but %ld", name, ret);
 }
 
+void fz_ioctl_refused(struct fz_worker *w, const char *name, int fd,
+		      unsigned long request, const void *arg, size_t size,
+		      const int *allowed)
+{
+	void *place = w->arena + FZ_ARENA - size;
+
+	memcpy(place, arg, size);
+	fz_refused(w, name, ptx_ioctl(fd, request, place), allowed);
+}
+
 static void report(void)
 {
 	unsigned int i, e;

@@ -131,12 +131,10 @@ static void bind_wrong(struct fz_worker *w)
 		arg.bdev_fd = w->junk[fz_below(&w->rng, FZ_JUNK)];
 		break;
 	case 5:
-		arg.offset = fz_below(&w->rng, 4) * PTN_PAGE + 1 +
-			     fz_below(&w->rng, PTN_PAGE - 1);
+		arg.offset = fz_misaligned(&w->rng, 4);
 		break;
 	case 6:
-		arg.length = fz_below(&w->rng, 4) * PTN_PAGE + 1 +
-			     fz_below(&w->rng, PTN_PAGE - 1);
+		arg.length = fz_misaligned(&w->rng, 4);
 		break;
 	case 7:		/* no buffer is as long */
 		arg.offset = -(1 + fz_below(&w->rng, 1 << 20)) * PTN_PAGE;
@@ -150,10 +148,8 @@ static void bind_wrong(struct fz_worker *w)
 		arg.reserved[fz_below(&w->rng, 2)] =
 			1ULL << fz_below(&w->rng, 64);
 	}
-	fz_refused(w, "BIND, wrong",
-		   ptx_ioctl(w->node[fz_below(&w->rng, FZ_NODES)],
-			     P2PBUF_NVME_BIND,
-			     fz_place_last(w, &arg, sizeof(arg))), bind_errnos);
+	fz_ioctl_refused(w, "BIND, wrong", w->node[fz_below(&w->rng, FZ_NODES)],
+			 P2PBUF_NVME_BIND, &arg, sizeof(arg), bind_errnos);
 }
 
 /* No binding has it: they begin with 1, and there are less than 2^16. */
@@ -174,15 +170,12 @@ static void id_wrong(struct fz_worker *w)
 	};
 
 	if (fz_once_in(&w->rng, 2))
-		fz_refused(w, "UNBIND, wrong",
-			   ptx_ioctl(node, P2PBUF_NVME_UNBIND,
-				     fz_place_last(w, &unbind, sizeof(unbind))),
-			   id_errnos);
+		fz_ioctl_refused(w, "UNBIND, wrong", node, P2PBUF_NVME_UNBIND,
+				 &unbind, sizeof(unbind), id_errnos);
 	else
-		fz_refused(w, "BIND_INFO, wrong",
-			   ptx_ioctl(node, P2PBUF_NVME_BIND_INFO,
-				     fz_place_last(w, &info, sizeof(info))),
-			   id_errnos);
+		fz_ioctl_refused(w, "BIND_INFO, wrong", node,
+				 P2PBUF_NVME_BIND_INFO,
+				 &info, sizeof(info), id_errnos);
 }
 
 void fz_nvme_wrong(struct fz_worker *w)

@@ -468,10 +468,8 @@ static void import_wrong(struct fz_worker *w, int end)
 		arg.reserved[fz_below(&w->rng, 2)] =
 			1ULL << fz_below(&w->rng, 64);
 	}
-	fz_refused(w, "rdma: IMPORT, wrong",
-		   ptd_ioctl(end, P2PBUF_RDMA_IMPORT,
-			     fz_place_last(w, &arg, sizeof(arg))),
-		   import_errnos);
+	fz_ioctl_refused(w, "rdma: IMPORT, wrong", end, P2PBUF_RDMA_IMPORT,
+			 &arg, sizeof(arg), import_errnos);
 }
 
 static void grant_wrong(struct fz_worker *w, int end)
@@ -491,9 +489,8 @@ static void grant_wrong(struct fz_worker *w, int end)
 	default:
 		arg.flags = 1U << fz_below(&w->rng, 32);
 	}
-	fz_refused(w, "rdma: GRANT, wrong",
-		   ptd_ioctl(end, P2PBUF_RDMA_GRANT,
-			     fz_place_last(w, &arg, sizeof(arg))), id_errnos);
+	fz_ioctl_refused(w, "rdma: GRANT, wrong", end, P2PBUF_RDMA_GRANT,
+			 &arg, sizeof(arg), id_errnos);
 }
 
 static void ask_wrong(struct fz_worker *w, int end)
@@ -502,9 +499,8 @@ static void ask_wrong(struct fz_worker *w, int end)
 		.size = sizeof(arg), .id = wrong_id(w),
 	};
 
-	fz_refused(w, "rdma: BUFFER_INFO, wrong",
-		   ptd_ioctl(end, P2PBUF_RDMA_BUFFER_INFO,
-			     fz_place_last(w, &arg, sizeof(arg))), id_errnos);
+	fz_ioctl_refused(w, "rdma: BUFFER_INFO, wrong", end,
+			 P2PBUF_RDMA_BUFFER_INFO, &arg, sizeof(arg), id_errnos);
 }
 
 void fz_rdma_wrong(struct fz_worker *w)

@@ -130,11 +130,6 @@ void *fz_place(struct fz_worker *w, const void *bytes, size_t size)
 	return p;
 }
 
-void *fz_place_last(struct fz_worker *w, const void *bytes, size_t size)
-{
-	return memcpy(w->arena + FZ_ARENA - size, bytes, size);
-}
-
 __u32 fz_unknown_bit(struct fz_rng *rng, __u32 known)
 {
 	__u32 bit;
@@ -143,6 +138,19 @@ __u32 fz_unknown_bit(struct fz_rng *rng, __u32 known)
 		bit = 1U << fz_below(rng, 32);
 	} while (bit & known);
 	return bit;
+}
+
+__u32 fz_wrong_placement(struct fz_rng *rng)
+{
+	return fz_once_in(rng, 4) ? 3 * fz_below(rng, 2) :
+				    fz_unknown_bit(rng, 3);
+}
+
+__u64 fz_misaligned(struct fz_rng *rng, unsigned int pages)
+{
+	__u64 whole = fz_below(rng, pages) * PTN_PAGE;
+
+	return whole + 1 + fz_below(rng, PTN_PAGE - 1);
 }
 
 int fz_junk_fd(struct fz_worker *w)
