@@ -439,6 +439,16 @@ static int path_judge_direct(struct path_judge *j, dma_addr_t addr, u64 len)
 	return path_judge_unlisted(j, phys, phys + len - 1);
 }
 
+/* Bouncing is what the DMA layer does about parts of pages, where it may. */
+static int path_judge_unaligned(struct path_judge *j, dma_addr_t addr)
+{
+	u64 phys = j->domain ? iommu_iova_to_phys(j->domain, addr) : 0;
+
+	return path_refuse(j, path_needs_sync(j, addr, phys) ?
+			   P2PBUF_REASON_BOUNCE : P2PBUF_REASON_UNALIGNED,
+			   NULL, 0);
+}
+
 static int path_judge_segment(struct path_judge *j, dma_addr_t addr, u64 len)
 {
 	u64 last;
@@ -447,9 +457,7 @@ static int path_judge_segment(struct path_judge *j, dma_addr_t addr, u64 len)
 	    last > dma_get_mask(j->dev))
 		return path_refuse(j, P2PBUF_REASON_OPAQUE, NULL, 0);
 	if (!IS_ALIGNED(addr | len, PAGE_SIZE))
-		return path_refuse(j, dma_need_sync(j->dev, addr) ?
-				   P2PBUF_REASON_BOUNCE :
-				   P2PBUF_REASON_UNALIGNED, NULL, 0);
+		return path_judge_unaligned(j, addr);
 	if (IS_ENABLED(CONFIG_X86) && addr <= PATH_MSI_END &&
 	    last >= PATH_MSI_START)
 		return path_refuse(j, P2PBUF_REASON_NOWHERE, NULL, 0);
