@@ -2,14 +2,12 @@
 /*
  * The system sleeps, and the device may lose its memory meanwhile: VRAM is
  * emptied before and filled again after, or the system does not sleep.
- *
- * The kernel's own test mode is used: devices are suspended and resumed right
- * away, the processor stays awake.
  */
 #include <stdlib.h>
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_region.h"
+#include "p2pbuf_test_sleep.h"
 
 #define SIZE		(4ULL << 20)
 #define VRAM		P2PBUF_PLACEMENT_VRAM
@@ -22,17 +20,20 @@ FIXTURE(suspend)
 
 FIXTURE_SETUP(suspend)
 {
+	const char *why;
+
 	self->fd = ptx_open(0);
 	if (self->fd < 0)
 		SKIP(return, "no render node of the exporter");
-	ptr_write("/sys/module/suspend/parameters/pm_test_delay", "0");
-	if (ptr_write("/sys/power/pm_test", "devices"))
-		SKIP(return, "the kernel cannot test suspend");
+	why = ptz_begin();
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, ptz_settle());
 }
 
 FIXTURE_TEARDOWN(suspend)
 {
-	ptr_write("/sys/power/pm_test", "none");
+	ptz_end();
 	if (self->fd >= 0)
 		close(self->fd);
 }
@@ -53,7 +54,7 @@ TEST_F_TIMEOUT(suspend, vram_is_emptied_and_filled, 120)
 	ptx_fill(q, SIZE, 2);
 	ASSERT_EQ(0, ptx_info(self->fd, vram.handle, &before));
 
-	ASSERT_EQ(0, ptr_write("/sys/power/state", "freeze"));
+	ASSERT_EQ(0, ptz_sleep());
 
 	/* It was out, and it is back. */
 	ASSERT_EQ(0, ptx_info(self->fd, vram.handle, &after));
@@ -85,7 +86,7 @@ TEST_F_TIMEOUT(suspend, what_cannot_leave_keeps_the_system_awake, 120)
 	ptx_fill(p, SIZE, 3);
 	ptx_fill(q, SIZE, 4);
 
-	EXPECT_EQ(-EBUSY, ptr_write("/sys/power/state", "freeze"));
+	EXPECT_EQ(-EBUSY, ptz_sleep());
 	ASSERT_EQ(0, ptx_info(self->fd, bo.handle, &info));
 	EXPECT_EQ(VRAM, info.placement);
 	EXPECT_EQ(SIZE, ptx_check(p, SIZE, 3));
@@ -94,7 +95,8 @@ TEST_F_TIMEOUT(suspend, what_cannot_leave_keeps_the_system_awake, 120)
 	/* Without it, it may sleep. */
 	munmap(q, SIZE);
 	ASSERT_EQ(0, ptx_close(self->fd, only.handle));
-	ASSERT_EQ(0, ptr_write("/sys/power/state", "freeze"));
+	ASSERT_EQ(0, ptz_settle());
+	ASSERT_EQ(0, ptz_sleep());
 	EXPECT_EQ(SIZE, ptx_check(p, SIZE, 3));
 	munmap(p, SIZE);
 }
