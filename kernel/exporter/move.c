@@ -207,7 +207,9 @@ static int p2pbuf_move_to_vram_once(struct p2pbuf_object *obj,
  * a ticket. So the first try can miss VRAM that is there. Later ones wait, one
  * task at a time so that two cannot deadlock on each other's victims. Having
  * waited, TTM may find that the victim has left by itself, and say that there
- * is no space: hence one more try, and more as long as somebody leaves.
+ * is no space: hence one more try, and more as long as somebody leaves. Each
+ * try is a ww transaction of its own. One that met -EDEADLK may only go on with
+ * the resv that it met, and TTM, which makes -ENOSPC of it, does not say which.
  */
 static int p2pbuf_move_to_vram(struct p2pbuf_object *obj,
 			       const struct p2pbuf_move_ctx *ctx)
@@ -225,14 +227,14 @@ static int p2pbuf_move_to_vram(struct p2pbuf_object *obj,
 	ret = mutex_lock_interruptible(&region->alloc_lock);
 	if (ret)
 		return ret;
-	ww_acquire_init(&ticket, &reservation_ww_class);
 	do {
 		departures = atomic64_read(&region->departures);
+		ww_acquire_init(&ticket, &reservation_ww_class);
 		ret = p2pbuf_move_to_vram_once(obj, ctx, &ticket);
+		ww_acquire_fini(&ticket);
 	} while ((ret == -ENOSPC || ret == -EAGAIN) &&
 		 (!tries++ ||
 		  departures != atomic64_read(&region->departures)));
-	ww_acquire_fini(&ticket);
 	mutex_unlock(&region->alloc_lock);
 
 	if (ret == -ENOSPC || ret == -EAGAIN)
