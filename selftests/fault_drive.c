@@ -17,6 +17,7 @@
 #define PATIENCE_MS	20000
 
 FIXTURE(drive) {
+	const char *role;	/* ptn_slow() says another while it is away */
 	struct ptn_rig rig;
 	struct ptn_load load;
 	struct ptd_drive names;
@@ -24,7 +25,8 @@ FIXTURE(drive) {
 
 FIXTURE_SETUP(drive)
 {
-	PTN_RIG_OPEN(&self->rig, .role = ptn_slow(), .kind = PTN_VRAM,
+	self->role = ptn_slow();
+	PTN_RIG_OPEN(&self->rig, .role = self->role, .kind = PTN_VRAM,
 		     .size = SIZE, .entries = 1024);
 	ASSERT_EQ(0, ptd_find(&self->rig.disk, &self->names));
 	ASSERT_EQ(0, ptn_load_init(&self->load, &self->rig, DEPTH, 65536,
@@ -40,7 +42,8 @@ static bool is_there(const char *pci)
 }
 
 /* Bound and with a namespace; else out with it, and look for it again. */
-static int drive_back(const char *pci, struct ptn_disk *disk)
+static int drive_back(const char *pci, const char *role,
+		      struct ptn_disk *disk)
 {
 	char path[64];
 	int ms, ret = -ENODEV;
@@ -52,8 +55,8 @@ static int drive_back(const char *pci, struct ptn_disk *disk)
 		ret = ptn_write_text("/sys/bus/pci/rescan", "1");
 	if (ret)
 		return ret;
-	for (ms = 0; ms < PATIENCE_MS; ms += 50) {
-		ret = ptn_disk_open(ptn_slow(), disk);
+	for (ms = 0; ms < PATIENCE_MS * ptk_slow(); ms += 50) {
+		ret = ptn_disk_open(role, disk);
 		if (!ret)
 			break;
 		usleep(50000);
@@ -193,7 +196,7 @@ TEST_F_TIMEOUT(drive, link_reset, 120)
 			      P2PBUF_PLACEMENT_VRAM, 0));
 	ptn_poison(rig->buffer.map, SIZE);
 	EXPECT_EQ(0, ptn_unbind(rig->node, rig->id));
-	ASSERT_EQ(0, drive_back(self->names.pci, &disk));
+	ASSERT_EQ(0, drive_back(self->names.pci, self->role, &disk));
 	EXPECT_EQ(SIZE, ptn_check_poison(rig->buffer.map, SIZE));
 	ptd_works(_metadata, rig, &self->load, &disk);
 	ptn_disk_close(&disk);
@@ -282,12 +285,13 @@ static int read_until_stale(struct __test_metadata *_metadata,
 	return good;
 }
 
-static int wait_for_block(struct ptn_disk *disk, __u32 block)
+static int wait_for_block(const char *role, struct ptn_disk *disk,
+			  __u32 block)
 {
 	int ms, ret;
 
-	for (ms = 0; ms < PATIENCE_MS; ms += 50) {
-		ret = ptn_disk_open(ptn_slow(), disk);
+	for (ms = 0; ms < PATIENCE_MS * ptk_slow(); ms += 50) {
+		ret = ptn_disk_open(role, disk);
 		if (!ret && disk->block == block)
 			return 0;
 		if (!ret)
@@ -326,11 +330,11 @@ TEST_F_TIMEOUT(drive, formatted, 120)
 	EXPECT_LT(0, read_until_stale(_metadata, rig));
 	ASSERT_EQ(0, pthread_join(deed.thread, NULL));
 	EXPECT_EQ(0, deed.ret);
-	ASSERT_EQ(0, wait_for_block(&disk, 4096));
+	ASSERT_EQ(0, wait_for_block(self->role, &disk, 4096));
 	works_in_large_blocks(_metadata, rig, &disk);
 	ptn_disk_close(&disk);
 	ASSERT_EQ(0, format_with(rig->disk.name, 512));
-	ASSERT_EQ(0, wait_for_block(&disk, 512));
+	ASSERT_EQ(0, wait_for_block(self->role, &disk, 512));
 	ptd_works(_metadata, rig, &self->load, &disk);
 	ptn_disk_close(&disk);
 }
