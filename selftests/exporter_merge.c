@@ -114,7 +114,7 @@ static void set_queue(const struct ptn_disk *disk, const char *attribute,
 
 	snprintf(path, sizeof(path), "/sys/block/%s/queue/%s", disk->name,
 		 attribute);
-	ptn_write_text(path, value);
+	ptk_write(path, value);
 }
 
 FIXTURE_TEARDOWN(merge)

@@ -495,7 +495,7 @@ FIXTURE_TEARDOWN(region)
 /* By the file that tells of the error. */
 static int bind_region(const struct ptr_region *region)
 {
-	return ptr_write("/sys/bus/pci/drivers/" PTX_DRIVER_NAME "/bind",
+	return ptk_write("/sys/bus/pci/drivers/" PTX_DRIVER_NAME "/bind",
 			 region->name);
 }
 

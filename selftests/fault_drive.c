@@ -50,9 +50,9 @@ static int drive_back(const char *pci, const char *role,
 
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/remove", pci);
 	if (is_there(pci))
-		ret = ptn_write_text(path, "1");
+		ret = ptk_write(path, "1");
 	if (!is_there(pci))
-		ret = ptn_write_text("/sys/bus/pci/rescan", "1");
+		ret = ptk_write("/sys/bus/pci/rescan", "1");
 	if (ret)
 		return ret;
 	for (ms = 0; ms < PATIENCE_MS * ptk_slow(); ms += 50) {
@@ -109,7 +109,7 @@ TEST_F_TIMEOUT(drive, too_slow, 90)
 	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
 		 rig->disk.name);
 	ASSERT_EQ(0, ptn_read_text(path, before, sizeof(before)));
-	ASSERT_EQ(0, ptn_write_text(path, "250"));
+	ASSERT_EQ(0, ptk_write(path, "250"));
 	ptn_poison(map, READS * 4096);
 	push_reads(rig);
 	for (i = 0; i < READS; i++) {
@@ -124,7 +124,7 @@ TEST_F_TIMEOUT(drive, too_slow, 90)
 		EXPECT_TRUE(res == -EIO || res == -ETIMEDOUT)
 			TH_LOG("%s", strerror(-res));
 	}
-	EXPECT_EQ(0, ptn_write_text(path, before));
+	EXPECT_EQ(0, ptk_write(path, before));
 	printf("# %u of %u failed\n", failed, READS);
 	/* Nothing comes late. */
 	ptn_poison(map, READS * 4096);
@@ -178,7 +178,7 @@ TEST_F_TIMEOUT(drive, link_reset, 120)
 
 	strcpy(name, rig->disk.name);
 	snprintf(path, sizeof(path), "/sys/block/%.64s/queue/io_timeout", name);
-	ASSERT_EQ(0, ptn_write_text(path, "1000"));
+	ASSERT_EQ(0, ptk_write(path, "1000"));
 	ASSERT_EQ(0, pthread_create(&deed.thread, NULL, reset_link, &deed));
 	/* Each slot ends with its first failure. */
 	EXPECT_EQ(0, ptn_load_run(&self->load));

@@ -163,7 +163,7 @@ static void hog(__u64 bytes)
 
 static int write_text(const char *path, const char *text)
 {
-	return ptn_write_text(path, text);
+	return ptk_write(path, text);
 }
 
 /*

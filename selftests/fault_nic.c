@@ -90,7 +90,7 @@ static void pair_down(NIC *self)
 
 static int nic_pull(NIC *self, bool unbind)
 {
-	return unbind ? ptn_write_text(DRIVER "unbind", self->plug.pci) :
+	return unbind ? ptk_write(DRIVER "unbind", self->plug.pci) :
 			ptg_pull(&self->plug);
 }
 
@@ -100,7 +100,7 @@ static int nic_push(NIC *self, bool unbind)
 	char pci[PCI_NAME_MAX];
 	int ms, ret;
 
-	ret = unbind ? ptn_write_text(DRIVER "bind", self->plug.pci) :
+	ret = unbind ? ptk_write(DRIVER "bind", self->plug.pci) :
 		       ptg_push(&self->plug);
 	if (ret)
 		return ret;

@@ -556,7 +556,7 @@ TEST_F(ring, nomerges)
 	if (file->opts.flags & P2PBUF_ALLOW_SYSTEM)
 		SKIP(return, "nothing to be merged with VRAM here");
 	ASSERT_EQ(0, nomerges_path(path, sizeof(path)));
-	ASSERT_EQ(0, ptr_write(path, "0"));
+	ASSERT_EQ(0, ptk_write(path, "0"));
 	ASSERT_EQ(0, ring_bind(NULL, file, &binding));
 	EXPECT_EQ(0, file->bound.flags);
 	p2pbuf_unbind(binding);
@@ -567,17 +567,17 @@ TEST_F(ring, nomerges)
 		TH_LOG("%s", file->error.text);
 	EXPECT_EQ(P2PBUF_NOMERGES, file->bound.flags);
 	/* As it is now, not as it was. */
-	ASSERT_EQ(0, ptr_write(path, "1"));
+	ASSERT_EQ(0, ptk_write(path, "1"));
 	ASSERT_EQ(0, p2pbuf_bind_info(binding, &file->bound));
 	EXPECT_EQ(0, file->bound.flags);
-	ASSERT_EQ(0, ptr_write(path, "2"));
+	ASSERT_EQ(0, ptk_write(path, "2"));
 	ASSERT_EQ(0, p2pbuf_bind_info(binding, &file->bound));
 	EXPECT_EQ(P2PBUF_NOMERGES, file->bound.flags);
 	p2pbuf_unbind(binding);
 
 	/* Nobody has to set what is set. */
 	EXPECT_EQ(0, pt_child(bind_as_nobody, file, true));
-	ASSERT_EQ(0, ptr_write(path, "0"));
+	ASSERT_EQ(0, ptk_write(path, "0"));
 }
 
 /* The harness ends the program by exit(), its cases by _exit(). */

@@ -311,9 +311,9 @@ TEST_F(data, force_unit_access)
 	     io.flags += P2PBUF_NVME_FUA) {
 		ptn_fill(rig->buffer.map, len, 77 + io.flags, 0);
 		close(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
-		ptn_write_text(EVENT, "1");
+		ptk_write(EVENT, "1");
 		ASSERT_EQ((int)len, ptn_io(&rig->ring, rig->node, &io));
-		ptn_write_text(EVENT, "0");
+		ptk_write(EVENT, "0");
 		ASSERT_EQ(0, ptn_disk_read(&rig->disk, rig->scratch, len,
 					   WRITE_AREA));
 		EXPECT_EQ(len, ptn_check(rig->scratch, len, 77 + io.flags, 0));

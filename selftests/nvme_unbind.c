@@ -56,7 +56,7 @@ static bool is_bound(const char *pci)
 
 static int unbind_driver(const char *pci)
 {
-	return ptn_write_text(DRIVER "/unbind", pci);
+	return ptk_write(DRIVER "/unbind", pci);
 }
 
 /* And wait until its namespace is there; it is looked for in the background. */
@@ -65,7 +65,7 @@ static int bind_driver(const char *pci, const char *role,
 {
 	int i, ret;
 
-	ret = ptn_write_text(DRIVER "/bind", pci);
+	ret = ptk_write(DRIVER "/bind", pci);
 	for (i = 0; !ret && i < 200; i++) {
 		ret = ptn_disk_open(role, disk);
 		if (!ret)
@@ -116,7 +116,7 @@ static void *deed_run(void *arg)
 		usleep(10000);
 	while (d->times-- && !d->ret) {
 		usleep(100000);
-		d->ret = ptn_write_text(d->path, d->text);
+		d->ret = ptk_write(d->path, d->text);
 	}
 	d->over = 1;
 	return NULL;
@@ -331,7 +331,7 @@ TEST_F_TIMEOUT(unbind, drive_switched_off, 60)
 	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
 		 rig->disk.name);
 	ASSERT_EQ(0, ptn_read_text(path, before, sizeof(before)));
-	ASSERT_EQ(0, ptn_write_text(path, PATIENCE_MS));
+	ASSERT_EQ(0, ptk_write(path, PATIENCE_MS));
 	ptn_poison(map, n * 4096);
 	push_reads(rig, 0, n - 8);
 	ASSERT_EQ(0, switch_off(self->names.pci));
@@ -348,7 +348,7 @@ TEST_F_TIMEOUT(unbind, drive_switched_off, 60)
 		EXPECT_TRUE(res == -EIO || res == -ETIMEDOUT)
 			TH_LOG("%s", strerror(-res));
 	}
-	EXPECT_EQ(0, ptn_write_text(path, before));
+	EXPECT_EQ(0, ptk_write(path, before));
 	TH_LOG("%u of %u failed", failed, n);
 	EXPECT_LE(8, failed);
 	ptn_poison(map, n * 4096);

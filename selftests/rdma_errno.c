@@ -544,9 +544,9 @@ TEST_F_TIMEOUT(import, too_many_registrations, 120)
 		SKIP(return, "%s", bounces);
 	if (!limit_read(before, sizeof(before)))
 		SKIP(return, "no udmabuf");
-	ASSERT_EQ(0, ptm_write(CHUNKS_LIMIT, "16384"));
+	ASSERT_EQ(0, ptk_write(CHUNKS_LIMIT, "16384"));
 	fd = large_buffer();
-	ptm_write(CHUNKS_LIMIT, before);
+	ptk_write(CHUNKS_LIMIT, before);
 	ASSERT_LE(0, fd);
 	EXPECT_EQ(-EFBIG, import(self, fd, 0, &path));
 	EXPECT_EQ(-EFBIG, import(self, fd, most + 4096, &path));

@@ -73,7 +73,7 @@ static void driver_write(const char *driver, const char *what, const char *pci)
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), DRIVERS "%s/%s", driver, what);
-	ptn_write_text(path, pci);
+	ptk_write(path, pci);
 }
 
 struct victim {

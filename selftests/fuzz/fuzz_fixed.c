@@ -165,7 +165,7 @@ void fz_fixed_empty(struct fz_ring *r)
 /* Regions bound from now on. */
 void fz_fixed_paged(bool on)
 {
-	ptn_write_text(SYS_PAGED, on ? "1" : "0");
+	ptk_write(SYS_PAGED, on ? "1" : "0");
 }
 
 /*
@@ -183,7 +183,7 @@ static void set_nomerges(const char *value)
 			continue;
 		snprintf(path, sizeof(path), "/sys/block/%s/queue/nomerges",
 			 name);
-		ptn_write_text(path, value);
+		ptk_write(path, value);
 	}
 }
 

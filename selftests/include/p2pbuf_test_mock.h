@@ -22,6 +22,7 @@
 
 #include "p2pbuf_mock.h"
 #include "p2pbuf_test_pci.h"
+#include "p2pbuf_test_write.h"
 
 #define PTM_PAGE	4096ULL
 
@@ -43,18 +44,6 @@ struct ptm_lent {
 	char name[PCI_NAME_MAX];
 	char driver[64];
 };
-
-static inline int ptm_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
 
 /* The driver @name is bound to; empty when to none. */
 static inline void ptm_driver(const char *name, char *driver, size_t size)
@@ -81,7 +70,7 @@ static inline int ptm_unbind(const char *name)
 	if (!*driver)
 		return 0;
 	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/unbind", driver);
-	return ptm_write(path, name);
+	return ptk_write(path, name);
 }
 
 /* Bind @name to @driver and to no other; "" for whichever matches. */
@@ -93,7 +82,7 @@ static inline int ptm_bind_to(const char *name, const char *driver)
 	snprintf(override, sizeof(override), "%s\n", driver);
 	ret = pci_attr_write(name, "driver_override", override);
 	if (!ret && *driver)
-		ret = ptm_write("/sys/bus/pci/drivers_probe", name);
+		ret = ptk_write("/sys/bus/pci/drivers_probe", name);
 	if (ret || !*driver)
 		return ret;
 	ptm_driver(name, bound, sizeof(bound));

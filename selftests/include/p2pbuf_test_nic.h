@@ -19,6 +19,7 @@
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_link.h"
+#include "p2pbuf_test_write.h"
 
 #define PTV_MODULE	"p2pbuf_nic"
 #define PTV_DEVICE	"p2pbuf_nic0"
@@ -90,16 +91,8 @@ static inline int ptv_main(int argc, char **argv)
 /* "dynamic", "revocable" or "pinned", for registrations to come. */
 static inline int ptv_nic_flavour(const char *flavour)
 {
-	int fd, ret = 0;
-
-	fd = open("/sys/module/" PTV_MODULE "/parameters/flavour",
-		  O_WRONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	if (write(fd, flavour, strlen(flavour)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
+	return ptk_write("/sys/module/" PTV_MODULE "/parameters/flavour",
+			 flavour);
 }
 
 #endif /* P2PBUF_TEST_NIC_H */

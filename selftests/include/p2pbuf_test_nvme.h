@@ -35,6 +35,7 @@
 #include <linux/p2pbuf_nvme.h>
 
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_write.h"
 
 #define PTN_NODE	"/dev/p2pbuf-nvme"
 #define PTN_PAGE	4096ULL
@@ -79,19 +80,6 @@ static inline int ptn_read_text(const char *path, char *out, size_t size)
 	while (n > 0 && isspace(out[n - 1]))
 		out[--n] = 0;
 	return 0;
-}
-
-static inline int ptn_write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
 }
 
 /*

@@ -15,6 +15,7 @@
 #include <termios.h>
 
 #include "p2pbuf_test_pci.h"
+#include "p2pbuf_test_write.h"
 
 #define PTG_MONITOR	"/dev/ttyS3"
 #define PTG_PATIENCE_MS	20000
@@ -211,18 +212,6 @@ static inline int ptg_wait(const char *pci, bool there)
 	return -ETIMEDOUT;
 }
 
-static inline int ptg_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 /* Out with it: returns when the kernel has let go of it. */
 static inline int ptg_pull(struct ptg_plug *plug)
 {
@@ -231,9 +220,9 @@ static inline int ptg_pull(struct ptg_plug *plug)
 
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/remove", plug->pci);
 	if (plug->way == PTG_SYSFS)
-		ret = ptg_write(path, "1");
+		ret = ptk_write(path, "1");
 	else if (plug->way == PTG_SLOT)
-		ret = ptg_write(plug->slot, "0");
+		ret = ptk_write(plug->slot, "0");
 	else
 		ret = ptg_command(plug->monitor, "device_del", plug->id);
 	return ret ? ret : ptg_wait(plug->pci, false);
@@ -270,7 +259,7 @@ static inline int ptg_push(struct ptg_plug *plug)
 	if (ptg_is_there(plug->pci))
 		return 0;
 	if (plug->way == PTG_SYSFS)
-		ret = ptg_write("/sys/bus/pci/rescan", "1");
+		ret = ptk_write("/sys/bus/pci/rescan", "1");
 	else if (ptg_new_memory(plug))
 		return -EIO;
 	for (ms = 0; ret == -EIO && ms < PTG_PATIENCE_MS; ms += 1000) {

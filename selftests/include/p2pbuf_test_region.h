@@ -9,24 +9,12 @@
 #define P2PBUF_TEST_REGION_H
 
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_write.h"
 
 struct ptr_region {
 	__u32 pci;
 	char name[16];
 };
-
-static inline int ptr_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
 
 /* The @index-th region, see ptx_open(). */
 static inline int ptr_find(unsigned int index, struct ptr_region *region)
@@ -66,13 +54,13 @@ static inline int ptr_unbind(const struct ptr_region *region)
 
 	snprintf(path, sizeof(path),
 		 "/sys/bus/pci/devices/%s/driver/unbind", region->name);
-	return ptr_write(path, region->name);
+	return ptk_write(path, region->name);
 }
 
 /* To whatever driver its driver_override names. */
 static inline int ptr_probe(const struct ptr_region *region)
 {
-	return ptr_write("/sys/bus/pci/drivers_probe", region->name);
+	return ptk_write("/sys/bus/pci/drivers_probe", region->name);
 }
 
 static inline int ptr_override(const struct ptr_region *region,
@@ -82,7 +70,7 @@ static inline int ptr_override(const struct ptr_region *region,
 
 	snprintf(path, sizeof(path),
 		 "/sys/bus/pci/devices/%s/driver_override", region->name);
-	return ptr_write(path, driver);
+	return ptk_write(path, driver);
 }
 
 static inline int ptr_rebind(const struct ptr_region *region)
@@ -99,7 +87,7 @@ static inline int ptr_param(const char *name, const char *value)
 
 	snprintf(path, sizeof(path),
 		 "/sys/module/p2pbuf_exporter/parameters/%s", name);
-	return ptr_write(path, value);
+	return ptk_write(path, value);
 }
 
 #endif /* P2PBUF_TEST_REGION_H */

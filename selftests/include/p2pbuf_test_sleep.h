@@ -20,34 +20,23 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "p2pbuf_test_write.h"
 
 /* Drives have said all they have to say when nobody has said more for so long. */
 #define PTZ_QUIET_MS	1000
 #define PTZ_PATIENCE	60
 
-static inline int ptz_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
-
 /* NULL, or why this kernel cannot be sent to sleep. */
 static inline const char *ptz_begin(void)
 {
-	ptz_write("/sys/module/suspend/parameters/pm_test_delay", "0");
-	return ptz_write("/sys/power/pm_test", "devices") ?
+	ptk_write("/sys/module/suspend/parameters/pm_test_delay", "0");
+	return ptk_write("/sys/power/pm_test", "devices") ?
 	       "the kernel cannot test suspend" : NULL;
 }
 
 static inline void ptz_end(void)
 {
-	ptz_write("/sys/power/pm_test", "none");
+	ptk_write("/sys/power/pm_test", "none");
 }
 
 /* 0 when the kernel's log is silent; -ETIME when it never is. */
@@ -74,7 +63,7 @@ static inline int ptz_settle(void)
 /* Returns when the machine is awake again, or could not sleep: -EBUSY. */
 static inline int ptz_sleep(void)
 {
-	return ptz_write("/sys/power/state", "freeze");
+	return ptk_write("/sys/power/state", "freeze");
 }
 
 #endif /* P2PBUF_TEST_SLEEP_H */

@@ -30,21 +30,10 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "p2pbuf_test_write.h"
 
 #define PTS_NTH		"/proc/thread-self/fail-nth"
 #define PTS_DEBUGFS	"/sys/kernel/debug/"
-
-static inline int pts_write(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC), ret = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, strlen(text)) < 0)
-		ret = -errno;
-	close(fd);
-	return ret;
-}
 
 static const char * const pts_attrs[] = {
 	"failslab", "fail_page_alloc", "fail_usercopy",
@@ -58,7 +47,7 @@ static inline int pts_attr(const char *attr, const char *file,
 	char path[80];
 
 	snprintf(path, sizeof(path), PTS_DEBUGFS "%s/%s", attr, file);
-	return pts_write(path, value);
+	return ptk_write(path, value);
 }
 
 /*
