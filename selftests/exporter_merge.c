@@ -22,6 +22,7 @@
 #include <linux/ioprio.h>
 
 #include "p2pbuf_test_paged.h"
+#include "p2pbuf_test_run.h"
 
 #define MIB		(1ULL << 20)
 #define SIZE		MIB
@@ -137,12 +138,10 @@ static bool set_scheduler(const struct ptn_disk *disk, const char *name)
 {
 	char path[NAME_MAX + 64], now[128], chosen[32];
 
-	if (!strcmp(name, "bfq") || !strcmp(name, "kyber")) {
-		snprintf(now, sizeof(now), "modprobe %s%s 2>/dev/null", name,
-			 name[0] == 'k' ? "-iosched" : "");
-		if (system(now))
-			return false;
-	}
+	if ((!strcmp(name, "bfq") || !strcmp(name, "kyber")) &&
+	    ptk_run("modprobe %s%s 2>/dev/null", name,
+		    name[0] == 'k' ? "-iosched" : ""))
+		return false;
 	set_queue(disk, "scheduler", name);
 	snprintf(path, sizeof(path), "/sys/block/%s/queue/scheduler",
 		 disk->name);

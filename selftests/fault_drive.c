@@ -11,6 +11,7 @@
 
 #include "p2pbuf_test_drive.h"
 #include "p2pbuf_test_pci.h"
+#include "p2pbuf_test_run.h"
 
 #define SIZE		(16 * PTN_MIB)
 #define DEPTH		24
@@ -207,12 +208,8 @@ TEST_F_TIMEOUT(drive, link_reset, 120)
 /* By nvme-cli, as an administrator does it. */
 static int format_with(const char *name, int block)
 {
-	char command[128];
-
-	snprintf(command, sizeof(command),
-		 "/ci/toolbox nvme format /dev/%.32s --block-size=%d --force >/dev/null",
-		 name, block);
-	return system(command);
+	return ptk_run("/ci/toolbox nvme format /dev/%s --block-size=%d --force >/dev/null",
+		       name, block);
 }
 
 static void *format_it(void *arg)

@@ -54,9 +54,9 @@ static bool find_nic(char *pci, size_t size, char *netdev, size_t length)
 
 static int nic_up(const char *netdev)
 {
-	if (ptd_run("modprobe rdma_rxe") ||
-	    ptd_run("ip addr add %s/24 dev %s", PTD_ADDRESS, netdev) ||
-	    ptd_run("ip link set %s up", netdev))
+	if (ptk_run("modprobe rdma_rxe") ||
+	    ptk_run("ip addr add %s/24 dev %s", PTD_ADDRESS, netdev) ||
+	    ptk_run("ip link set %s up", netdev))
 		return -ENODEV;
 	return ptd_link_wait(PTD_RXE, "rxe", netdev);
 }
@@ -125,7 +125,7 @@ FIXTURE_SETUP(nic)
 		SKIP(return, "no " PTD_NODE);
 	ASSERT_LE(0, ret);
 	close(ret);
-	ptd_run("modprobe -a virtio_pci virtio_net 2>/dev/null");
+	ptk_run("modprobe -a virtio_pci virtio_net 2>/dev/null");
 	if (!find_nic(pci, sizeof(pci), self->netdev, sizeof(self->netdev)))
 		SKIP(return, "no virtio-net");
 	why = ptg_open(&self->plug, "nic", pci, variant->way);

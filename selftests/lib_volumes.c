@@ -200,7 +200,7 @@ static int run_all(const char *const *commands, size_t n)
 		strcat(all, " && ");
 		strcat(all, commands[i]);
 	}
-	return ptf_run("{ %s; } >/tmp/volume.log 2>&1 || { cat /tmp/volume.log; false; }",
+	return ptk_run("{ %s; } >/tmp/volume.log 2>&1 || { cat /tmp/volume.log; false; }",
 		       all);
 }
 
@@ -215,12 +215,12 @@ FIXTURE_SETUP(volume)
 		SKIP(return, "it takes two drives");
 	if (access("/ci/toolbox", X_OK))
 		SKIP(return, "no tools to make it with");
-	if (ptf_run("modprobe %s 2>/dev/null", variant->names))
+	if (ptk_run("modprobe %s 2>/dev/null", variant->names))
 		SKIP(return, "the kernel has no %s", variant->names);
 	add_parts(BLKPG_ADD_PARTITION);
 	self->made = true;
 	/* What an earlier volume left there would ask for an answer. */
-	ptf_run("for p in $A $B; do dd if=/dev/zero of=$p bs=1M count=2 2>/dev/null; done");
+	ptk_run("for p in $A $B; do dd if=/dev/zero of=$p bs=1M count=2 2>/dev/null; done");
 	ASSERT_EQ(0, run_all(variant->make, ARRAY_SIZE(variant->make)));
 	self->fd = open_volume(variant->path);
 	ASSERT_LE(0, self->fd);

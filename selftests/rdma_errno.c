@@ -164,17 +164,17 @@ TEST_F_TIMEOUT(call, iwarp, 120)
 	};
 	int ret;
 
-	if (ptd_run("modprobe siw 2>/dev/null"))
+	if (ptk_run("modprobe siw 2>/dev/null"))
 		SKIP(return, "no siw");
 	inet_pton(AF_INET, OTHER_ADDRESS, arg.addr.ip);
-	ASSERT_EQ(0, ptd_run("ip link add %s type dummy", OTHER_NETDEV));
-	ASSERT_EQ(0, ptd_run("ip addr add %s/24 dev %s", OTHER_ADDRESS,
+	ASSERT_EQ(0, ptk_run("ip link add %s type dummy", OTHER_NETDEV));
+	ASSERT_EQ(0, ptk_run("ip addr add %s/24 dev %s", OTHER_ADDRESS,
 			     OTHER_NETDEV));
-	ASSERT_EQ(0, ptd_run("ip link set %s up", OTHER_NETDEV));
+	ASSERT_EQ(0, ptk_run("ip link set %s up", OTHER_NETDEV));
 	ret = ptd_link_add("siw_p2pbuf", "siw", OTHER_NETDEV);
 	if (!ret)
 		ret = ptd_ioctl(self->fd, P2PBUF_RDMA_CONNECT, &arg);
-	ptd_run("ip link del " OTHER_NETDEV);
+	ptk_run("ip link del " OTHER_NETDEV);
 	EXPECT_EQ(-EOPNOTSUPP, ret);
 }
 

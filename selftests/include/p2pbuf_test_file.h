@@ -15,7 +15,6 @@
 #ifndef P2PBUF_TEST_FILE_H
 #define P2PBUF_TEST_FILE_H
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mount.h>
@@ -27,6 +26,7 @@
 #include <p2pbuf.h>
 
 #include "p2pbuf_test_region.h"
+#include "p2pbuf_test_run.h"
 
 #define PTF_MIB		(1024ull * 1024)
 #define PTF_MDADM	"/ci/toolbox mdadm --create /dev/md20 --level=0 " \
@@ -67,18 +67,6 @@ struct ptf_stage {
 	struct ptr_region region;
 	bool is_paged;
 };
-
-__attribute__((format(printf, 1, 2)))
-static inline int ptf_run(const char *fmt, ...)
-{
-	char command[2048];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(command, sizeof(command), fmt, ap);
-	va_end(ap);
-	return system(command);
-}
 
 static inline int ptf_partition(const char *disk, int op,
 				const struct ptf_part *part)
@@ -127,10 +115,10 @@ static inline void ptf_filesystem(struct ptf_stage *stage, enum ptf_place place,
 
 	snprintf(at, sizeof(at), "/mnt/%s", kind);
 	mkdir(at, 0755);
-	if (ptf_run("/ci/toolbox %s %s >/tmp/mkfs.log 2>&1", mkfs, disk))
+	if (ptk_run("/ci/toolbox %s %s >/tmp/mkfs.log 2>&1", mkfs, disk))
 		snprintf(stage->missing[place], sizeof(stage->missing[place]),
 			 "cannot make %.16s", kind);
-	else if (ptf_run("modprobe %s && mount -t %s %s %s", kind, kind, disk,
+	else if (ptk_run("modprobe %s && mount -t %s %s %s", kind, kind, disk,
 			 at))
 		snprintf(stage->missing[place], sizeof(stage->missing[place]),
 			 "cannot mount %.16s", kind);
@@ -142,7 +130,7 @@ static inline void ptf_raid(struct ptf_stage *stage, const char *main,
 			    const char *second)
 {
 	/* Without the second drive two legs of the first have to do. */
-	if (ptf_run("modprobe raid0 && echo y | " PTF_MDADM " %sp23 %sp%d >/tmp/mdadm.log 2>&1",
+	if (ptk_run("modprobe raid0 && echo y | " PTF_MDADM " %sp23 %sp%d >/tmp/mdadm.log 2>&1",
 		    main, second ? second : main, second ? 21 : 24))
 		strcpy(stage->missing[PTF_RAID0], "cannot make a RAID-0");
 	else
@@ -173,7 +161,7 @@ static inline void ptf_linear(struct ptf_stage *stage, const char *main,
 {
 	if (!second)
 		strcpy(stage->missing[PTF_LINEAR], "no second drive");
-	else if (ptf_run("modprobe dm-mod && printf '" PTF_TABLE "' %s %s | "
+	else if (ptk_run("modprobe dm-mod && printf '" PTF_TABLE "' %s %s | "
 			 PTF_DMSETUP " create linear >/tmp/dmsetup.log 2>&1",
 			 main, second))
 		strcpy(stage->missing[PTF_LINEAR], "cannot make a volume");
@@ -184,12 +172,12 @@ static inline void ptf_linear(struct ptf_stage *stage, const char *main,
 static inline void ptf_loop(struct ptf_stage *stage)
 {
 	mkdir("/mnt/loop", 0755);
-	if (ptf_run("modprobe loop && truncate -s 96M /tmp/loop.img") ||
-	    ptf_run("losetup /dev/loop7 /tmp/loop.img") ||
-	    ptf_run("/ci/toolbox mkfs.ext4 -q -b 4096 /dev/loop7 >/tmp/loop.log 2>&1") ||
-	    ptf_run("mount -t ext4 /dev/loop7 /mnt/loop")) {
+	if (ptk_run("modprobe loop && truncate -s 96M /tmp/loop.img") ||
+	    ptk_run("losetup /dev/loop7 /tmp/loop.img") ||
+	    ptk_run("/ci/toolbox mkfs.ext4 -q -b 4096 /dev/loop7 >/tmp/loop.log 2>&1") ||
+	    ptk_run("mount -t ext4 /dev/loop7 /mnt/loop")) {
 		strcpy(stage->missing[PTF_LOOP], "cannot make a loop device");
-		ptf_run("losetup -d /dev/loop7 2>/dev/null; rm -f /tmp/loop.img");
+		ptk_run("losetup -d /dev/loop7 2>/dev/null; rm -f /tmp/loop.img");
 	} else {
 		strcpy(stage->at[PTF_LOOP], "/mnt/loop");
 	}
@@ -251,12 +239,12 @@ static inline void ptf_stage_unmake(struct ptf_stage *stage)
 		umount(stage->at[PTF_XFS]);
 	if (stage->at[PTF_LOOP][0]) {
 		umount(stage->at[PTF_LOOP]);
-		ptf_run("losetup -d /dev/loop7 2>/dev/null; rm -f /tmp/loop.img");
+		ptk_run("losetup -d /dev/loop7 2>/dev/null; rm -f /tmp/loop.img");
 	}
 	if (stage->at[PTF_LINEAR][0])
-		ptf_run(PTF_DMSETUP " remove linear");
+		ptk_run(PTF_DMSETUP " remove linear");
 	if (stage->at[PTF_RAID0][0])
-		ptf_run("/ci/toolbox mdadm --stop /dev/md20 2>/dev/null");
+		ptk_run("/ci/toolbox mdadm --stop /dev/md20 2>/dev/null");
 	ptf_partitions(BLKPG_DEL_PARTITION);
 	if (stage->is_paged)
 		ptr_rebind(&stage->region);

@@ -4,9 +4,6 @@
 #define P2PBUF_TEST_LINK_H
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/socket.h>
@@ -15,18 +12,7 @@
 #include <rdma/rdma_netlink.h>
 
 #include "kselftest_harness.h"
-
-__attribute__((format(printf, 1, 2)))
-static inline int ptd_run(const char *fmt, ...)
-{
-	char command[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(command, sizeof(command), fmt, ap);
-	va_end(ap);
-	return system(command);
-}
+#include "p2pbuf_test_run.h"
 
 struct ptd_message {
 	struct nlmsghdr head;

@@ -19,19 +19,13 @@
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_link.h"
+#include "p2pbuf_test_run.h"
 #include "p2pbuf_test_write.h"
 
 #define PTV_MODULE	"p2pbuf_nic"
 #define PTV_DEVICE	"p2pbuf_nic0"
 #define PTV_NETDEV	"p2pbufnic"
 #define PTV_ADDRESS	"198.51.100.1"
-
-static inline int ptv_run(const char *command)
-{
-	int status = system(command);
-
-	return status == -1 ? -errno : status ? -EIO : 0;
-}
 
 /* At the end of the program, not of its children. */
 static pid_t ptv_owner;
@@ -40,8 +34,8 @@ static inline void ptv_nic_down(void)
 {
 	if (getpid() != ptv_owner)
 		return;
-	ptv_run("rmmod " PTV_MODULE " 2>/dev/null");
-	ptv_run("ip link del " PTV_NETDEV " 2>/dev/null");
+	ptk_run("rmmod " PTV_MODULE " 2>/dev/null");
+	ptk_run("ip link del " PTV_NETDEV " 2>/dev/null");
 }
 
 /*
@@ -51,23 +45,20 @@ static inline void ptv_nic_down(void)
 static inline int ptv_nic_up(void)
 {
 	const char *function = getenv("P2PBUF_EDU_PCI");
-	char command[96];
 	int ret;
 
-	if (!function || ptv_run("modinfo " PTV_MODULE " >/dev/null 2>&1"))
+	if (!function || ptk_run("modinfo " PTV_MODULE " >/dev/null 2>&1"))
 		return -ENODEV;
 	ptv_owner = getpid();
-	snprintf(command, sizeof(command), "modprobe " PTV_MODULE " device=%s",
-		 function);
-	ret = ptv_run("modprobe -a dummy ib_uverbs rdma_ucm");
+	ret = ptk_run("modprobe -a dummy ib_uverbs rdma_ucm");
 	if (!ret)
-		ret = ptv_run(command);
+		ret = ptk_run("modprobe " PTV_MODULE " device=%s", function);
 	if (!ret)
-		ret = ptv_run("ip link add " PTV_NETDEV " type dummy");
+		ret = ptk_run("ip link add " PTV_NETDEV " type dummy");
 	if (!ret)
-		ret = ptv_run("ip link set " PTV_NETDEV " mtu 4500 up");
+		ret = ptk_run("ip link set " PTV_NETDEV " mtu 4500 up");
 	if (!ret)
-		ret = ptv_run("ip addr add " PTV_ADDRESS "/24 dev " PTV_NETDEV);
+		ret = ptk_run("ip addr add " PTV_ADDRESS "/24 dev " PTV_NETDEV);
 	if (!ret)
 		ret = ptd_link_wait(PTV_DEVICE, PTV_MODULE, PTV_NETDEV);
 	if (ret || atexit(ptv_nic_down))

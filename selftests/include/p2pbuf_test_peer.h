@@ -251,7 +251,7 @@ struct ptd_hostile {
 static inline void ptd_hostile_prepare(const char *program)
 {
 	if (!access(PTD_NODE, F_OK) &&
-	    ptd_run("modprobe rdma_ucm && cp %s " PTD_PEER_COPY, program))
+	    ptk_run("modprobe rdma_ucm && cp %s " PTD_PEER_COPY, program))
 		fprintf(stderr, "# no hostile peer\n");
 }
 

@@ -26,6 +26,7 @@
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_link.h"
+#include "p2pbuf_test_run.h"
 
 #define PTD_NODE	"/dev/p2pbuf-rdma"
 #define PTD_NETDEV	"p2pbuf0"
@@ -41,16 +42,16 @@
 /* Removing the network device removes the RDMA device on it. */
 static inline void ptd_net_unmake(void)
 {
-	ptd_run("ip link del %s 2>/dev/null", PTD_NETDEV);
+	ptk_run("ip link del %s 2>/dev/null", PTD_NETDEV);
 }
 
 static inline int ptd_net_make(void)
 {
-	if (ptd_run("modprobe rdma_rxe && modprobe dummy numdummies=0") ||
-	    ptd_run("ip link add %s type dummy", PTD_NETDEV) ||
-	    ptd_run("ip link set %s mtu 4500", PTD_NETDEV) ||
-	    ptd_run("ip addr add %s/24 dev %s", PTD_ADDRESS, PTD_NETDEV) ||
-	    ptd_run("ip link set %s up", PTD_NETDEV))
+	if (ptk_run("modprobe rdma_rxe && modprobe dummy numdummies=0") ||
+	    ptk_run("ip link add %s type dummy", PTD_NETDEV) ||
+	    ptk_run("ip link set %s mtu 4500", PTD_NETDEV) ||
+	    ptk_run("ip addr add %s/24 dev %s", PTD_ADDRESS, PTD_NETDEV) ||
+	    ptk_run("ip link set %s up", PTD_NETDEV))
 		return -ENODEV;
 	return ptd_link_wait(PTD_RXE, "rxe", PTD_NETDEV);
 }

@@ -135,9 +135,9 @@ static const char *netdev(void)
 /* NULL: nothing in between. */
 static void set_weather(const char *netem)
 {
-	ptd_run(TC " qdisc del dev %s root 2>/dev/null", netdev());
+	ptk_run(TC " qdisc del dev %s root 2>/dev/null", netdev());
 	if (netem)
-		must_be("tc", !ptd_run(TC " qdisc add dev %s root netem %s",
+		must_be("tc", !ptk_run(TC " qdisc add dev %s root netem %s",
 				       netdev(), netem));
 }
 
