@@ -8,10 +8,10 @@
 #include <sys/wait.h>
 
 #include <linux/dma-buf.h>
-#include <linux/udmabuf.h>
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_foreign.h"
 #include "p2pbuf_test_nobody.h"
 
 #define MIB		(1ULL << 20)
@@ -384,27 +384,21 @@ TEST_F(object, prime)
 
 TEST_F(object, import_of_foreign_is_eremote)
 {
-	struct udmabuf_create create = { .flags = UDMABUF_FLAGS_CLOEXEC };
 	struct drm_p2pbuf_gem_create bo;
-	int dev, mem, dmabuf, other;
+	int mem, dmabuf, other;
 	__u32 handle;
 
-	mem = memfd_create("foreign", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	mem = ptk_memfd(SIZE);
 	ASSERT_LE(0, mem);
 	EXPECT_EQ(-EINVAL, ptx_import(self->fd, mem, &handle));
 	EXPECT_EQ(-EBADF, ptx_import(self->fd, -1, &handle));
 
-	dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	if (dev >= 0) {
-		ASSERT_EQ(0, ftruncate(mem, SIZE));
-		ASSERT_EQ(0, fcntl(mem, F_ADD_SEALS, F_SEAL_SHRINK));
-		create.memfd = mem;
-		create.size = SIZE;
-		dmabuf = ioctl(dev, UDMABUF_CREATE, &create);
-		ASSERT_LE(0, dmabuf);
+	dmabuf = ptk_udmabuf_of(mem, SIZE);
+	if (dmabuf >= 0) {
 		EXPECT_EQ(-EREMOTE, ptx_import(self->fd, dmabuf, &handle));
 		close(dmabuf);
-		close(dev);
+	} else {
+		EXPECT_EQ(-ENOENT, dmabuf);
 	}
 	close(mem);
 

@@ -218,7 +218,7 @@ TEST_F(bind, vram_only_refused)
 TEST_F(bind, host_memory_only_when_allowed)
 {
 	struct p2pbuf_buffer *host;
-	int fd = ptl_host_dmabuf(SIZE);
+	int fd = ptk_udmabuf(SIZE);
 
 	if (fd < 0)
 		SKIP(return, "no udmabuf: %s", strerror(-fd));

@@ -397,7 +397,7 @@ TEST_F(buffer, import_refuses)
 TEST_F(buffer, foreign)
 {
 	struct p2pbuf_buffer_info info = { .size = sizeof(info) };
-	int fd = ptl_host_dmabuf(SIZE);
+	int fd = ptk_udmabuf(SIZE);
 	void *p;
 
 	if (fd < 0)

@@ -99,7 +99,7 @@ FIXTURE_VARIANT_ADD(fdpass, dgram) { .type = SOCK_DGRAM };
 
 FIXTURE_SETUP(fdpass)
 {
-	self->dmabuf = ptl_host_dmabuf(SIZE);
+	self->dmabuf = ptk_udmabuf(SIZE);
 	if (self->dmabuf < 0)
 		SKIP(return, "no udmabuf: %s", strerror(-self->dmabuf));
 	ASSERT_EQ(0, socketpair(AF_UNIX, variant->type, 0, self->sock));
@@ -497,7 +497,7 @@ FIXTURE_SETUP(stranger)
 
 	if (geteuid())
 		SKIP(return, "needs root, to become somebody else");
-	self->dmabuf = ptl_host_dmabuf(SIZE);
+	self->dmabuf = ptk_udmabuf(SIZE);
 	if (self->dmabuf < 0)
 		SKIP(return, "no udmabuf: %s", strerror(-self->dmabuf));
 	self->listener = socket(AF_UNIX, SOCK_SEQPACKET, 0);

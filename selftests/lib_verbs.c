@@ -262,7 +262,7 @@ TEST_F(mr, foreign_buffer)
 {
 	struct p2pbuf_buffer *buf;
 	struct ibv_mr *mr;
-	int fd = ptl_host_dmabuf(SIZE);
+	int fd = ptk_udmabuf(SIZE);
 
 	if (fd < 0)
 		SKIP(return, "no udmabuf here");

@@ -499,19 +499,6 @@ static __u32 rights_of(struct ptn_rig *rig, int dmabuf, int disk_mode,
 	return *ret < 0 ? 0 : bind.rights;
 }
 
-static int heap_buffer(int mode)
-{
-	struct dma_heap_allocation_data data = {
-		.len = SIZE,
-		.fd_flags = mode | O_CLOEXEC,
-	};
-	int heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
-	int ret = ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data);
-
-	close(heap);
-	return ret ? -errno : (int)data.fd;
-}
-
 #define R	P2PBUF_NVME_RIGHT_READ
 #define W	P2PBUF_NVME_RIGHT_WRITE
 
@@ -538,7 +525,7 @@ TEST_F(ioctls, rights)
 	if (rig->buffer.kind != PTN_HEAP)
 		SKIP(return, "host memory needs bounce buffers here");
 	for (i = 0; i < 3; i++) {
-		fds[i] = heap_buffer(i);
+		fds[i] = ptk_heap(SIZE, i);
 		ASSERT_LE(0, fds[i]);
 	}
 	for (i = 0; i < 9; i++) {

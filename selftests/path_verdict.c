@@ -18,14 +18,13 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#include <linux/dma-heap.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/pci_regs.h>
-#include <linux/udmabuf.h>
 
 #include "kselftest_harness.h"
 #include "p2pbuf_probe.h"
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_foreign.h"
 #include "p2pbuf_test_pci.h"
 
 #define MIB			(1024UL * 1024)
@@ -753,50 +752,12 @@ TEST_F(path, reserved_memory)
 		SKIP(return, "nothing is reserved");
 }
 
-static int memory_file(size_t size)
-{
-	int fd = memfd_create("memory", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	if (ftruncate(fd, size) || fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK)) {
-		close(fd);
-		return -EIO;
-	}
-	return fd;
-}
-
-static int make_udmabuf(size_t size)
-{
-	struct udmabuf_create create = {
-		.flags = UDMABUF_FLAGS_CLOEXEC,
-		.size = size,
-	};
-	int dev, mem, fd;
-
-	dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	if (dev < 0)
-		return -errno;
-	mem = memory_file(size);
-	if (mem < 0) {
-		close(dev);
-		return mem;
-	}
-	create.memfd = mem;
-	fd = ioctl(dev, UDMABUF_CREATE, &create);
-	if (fd < 0)
-		fd = -errno;
-	close(mem);
-	close(dev);
-	return fd;
-}
-
 TEST_F(path, udmabuf)
 {
 	struct p2pbuf_probe_judge j;
 	int fd;
 
-	fd = make_udmabuf(self->topo->bounce ? 64 << 10 : 4 * MIB);
+	fd = ptk_udmabuf(self->topo->bounce ? 64 << 10 : 4 * MIB);
 	if (fd < 0)
 		SKIP(return, "no udmabuf: %s", strerror(-fd));
 	EXPECT_VERDICT(fd, self->topo->bounce ? bounced : host_memory,
@@ -805,19 +766,13 @@ TEST_F(path, udmabuf)
 
 TEST_F(path, system_heap)
 {
-	struct dma_heap_allocation_data data = {
-		.len = self->topo->bounce ? 64 << 10 : 8 * MIB,
-		.fd_flags = O_RDWR | O_CLOEXEC,
-	};
 	struct p2pbuf_probe_judge j;
-	int heap;
+	int fd;
 
-	heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
-	if (heap < 0)
-		SKIP(return, "no dma-heap: %s", strerror(errno));
-	ASSERT_EQ(0, ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data));
-	close(heap);
-	EXPECT_VERDICT(data.fd, self->topo->bounce ? bounced : host_memory,
+	fd = ptk_heap(self->topo->bounce ? 64 << 10 : 8 * MIB, O_RDWR);
+	if (fd < 0)
+		SKIP(return, "no dma-heap: %s", strerror(-fd));
+	EXPECT_VERDICT(fd, self->topo->bounce ? bounced : host_memory,
 		       P2PBUF_PATH_NO_DEVICE, &j);
 }
 

@@ -501,9 +501,8 @@ static int large_buffer(void)
 	if (device < 0)
 		return -errno;
 	list = calloc(1, sizeof(*list) + (CHUNKS + 1) * sizeof(list->list[0]));
-	memfd = memfd_create("p2pbuf-test", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	if (list && memfd >= 0 && !ftruncate(memfd, CHUNK) &&
-	    !fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK)) {
+	memfd = ptk_memfd(CHUNK);
+	if (list && memfd >= 0) {
 		list->flags = UDMABUF_FLAGS_CLOEXEC;
 		list->count = CHUNKS;
 		for (i = 0; i < CHUNKS; i++)

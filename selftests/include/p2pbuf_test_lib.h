@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* For tests of the library: foreign buffers, and what a call left behind. */
+/* For tests of the library: what a call left behind. */
 #ifndef P2PBUF_TEST_LIB_H
 #define P2PBUF_TEST_LIB_H
 
@@ -11,33 +11,10 @@
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <linux/udmabuf.h>
 
 #include <p2pbuf.h>
 
-/* A dma-buf of host memory, from an exporter that is none of ours; -errno. */
-static inline int ptl_host_dmabuf(size_t size)
-{
-	struct udmabuf_create args = { .size = size };
-	int memfd, dev, fd = -1, err;
-
-	memfd = memfd_create("p2pbuf-test", MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	if (memfd < 0)
-		return -errno;
-	dev = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	if (dev < 0 || ftruncate(memfd, size) < 0 ||
-	    fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK) < 0)
-		goto out;
-	args.memfd = memfd;
-	args.flags = UDMABUF_FLAGS_CLOEXEC;
-	fd = ioctl(dev, UDMABUF_CREATE, &args);
-out:
-	err = fd < 0 ? -errno : fd;
-	if (dev >= 0)
-		close(dev);
-	close(memfd);
-	return err;
-}
+#include "p2pbuf_test_foreign.h"
 
 /* Open descriptors of this process. */
 static inline int ptl_count_fds(void)

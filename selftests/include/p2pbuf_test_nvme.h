@@ -27,14 +27,13 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <linux/dma-buf.h>
-#include <linux/dma-heap.h>
 #include <linux/fs.h>
-#include <linux/udmabuf.h>
 
 #include <liburing.h>
 #include <linux/p2pbuf_nvme.h>
 
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_foreign.h"
 #include "p2pbuf_test_write.h"
 
 #define PTN_NODE	"/dev/p2pbuf-nvme"
@@ -357,53 +356,27 @@ static inline int ptn_buffer_object(struct ptn_buffer *b)
 
 static inline int ptn_buffer_udmabuf(struct ptn_buffer *b)
 {
-	struct udmabuf_create create = {
-		.flags = UDMABUF_FLAGS_CLOEXEC,
-		.size = b->size,
-	};
-	int device, ret = 0;
+	int memfd = ptk_memfd(b->size), ret = 0;
 
-	device = open("/dev/udmabuf", O_RDWR | O_CLOEXEC);
-	if (device < 0)
-		return -errno;
-	create.memfd = memfd_create("p2pbuf-test",
-				    MFD_ALLOW_SEALING | MFD_CLOEXEC);
-	if ((int)create.memfd < 0 || ftruncate(create.memfd, b->size) ||
-	    fcntl(create.memfd, F_ADD_SEALS, F_SEAL_SHRINK))
+	if (memfd < 0)
+		return memfd;
+	b->dmabuf = ptk_udmabuf_of(memfd, b->size);
+	b->map = ptx_mmap(memfd, b->size, 0);
+	if (b->dmabuf < 0)
+		ret = b->dmabuf;
+	else if (!b->map)
 		ret = -errno;
-	if (!ret) {
-		b->dmabuf = ioctl(device, UDMABUF_CREATE, &create);
-		b->map = ptx_mmap(create.memfd, b->size, 0);
-		if (b->dmabuf < 0 || !b->map)
-			ret = -errno;
-	}
-	if ((int)create.memfd >= 0)
-		close(create.memfd);
-	close(device);
+	close(memfd);
 	return ret;
 }
 
 static inline int ptn_buffer_heap(struct ptn_buffer *b)
 {
-	struct dma_heap_allocation_data data = {
-		.len = b->size,
-		.fd_flags = O_RDWR | O_CLOEXEC,
-	};
-	int heap, ret = 0;
-
-	heap = open("/dev/dma_heap/system", O_RDWR | O_CLOEXEC);
-	if (heap < 0)
-		return -errno;
-	if (ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data)) {
-		ret = -errno;
-	} else {
-		b->dmabuf = data.fd;
-		b->map = ptx_mmap(b->dmabuf, b->size, 0);
-		if (!b->map)
-			ret = -errno;
-	}
-	close(heap);
-	return ret;
+	b->dmabuf = ptk_heap(b->size, O_RDWR);
+	if (b->dmabuf < 0)
+		return b->dmabuf;
+	b->map = ptx_mmap(b->dmabuf, b->size, 0);
+	return b->map ? 0 : -errno;
 }
 
 static inline void ptn_buffer_free(struct ptn_buffer *b)
