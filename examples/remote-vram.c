@@ -2,14 +2,14 @@
 /*
  * From one machine's NVMe drive to another machine's VRAM.
  *
- *	remote-vram receive ADDRESS PORT
- *	remote-vram send ADDRESS PORT NAMESPACE
+ *	remote-vram receive ADDRESS PORT [ROUNDS]
+ *	remote-vram send ADDRESS PORT NAMESPACE [ROUNDS]
  *
- * Each round the sender reads a part of the drive into its own VRAM, peer to
- * peer, and writes that to the receiver's VRAM by RDMA, with the SHA-256 of
- * what the drive holds. The receiver compares, and says so. Meanwhile both
- * exporters move their memory to and fro: neither program notices, and no
- * byte is lost.
+ * Each of ROUNDS rounds (8, and as many on both sides) the sender reads a part
+ * of the drive into its own VRAM, peer to peer, and writes that to the
+ * receiver's VRAM by RDMA, with the SHA-256 of what the drive holds. The
+ * receiver compares, and says so. Meanwhile both exporters move their memory to
+ * and fro: neither program notices, and no byte is lost.
  *
  *	buffer 1	the data, VRAM on both sides
  *	buffer 2	a page for what they tell each other
@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,12 +31,14 @@
 
 #define BYTES		(8u << 20)
 #define BLOCK		(256u << 10)
-#define ROUNDS		8
-#define MOVE_US		10000	/* between two moves */
+#define ROUNDS		8	/* unless told otherwise */
+#define MOVE_US		10000	/* between two moves, and as long as one takes */
+#define BUSY_TRIES	10
 #define NOTE		4096
 #define POISON		0x5a
 #define SECONDS		120
 
+static unsigned int rounds = ROUNDS;
 static struct p2pbuf_error error = { .size = sizeof(error) };
 
 static int must(const char *what, int ret)
@@ -80,24 +83,42 @@ struct side {
 	atomic_int error;
 };
 
+/*
+ * Where requests take longer than an exporter waits for them, it gives a move
+ * up with EBUSY, and all is as it was.
+ */
+static int move_to(struct side *s, uint32_t place)
+{
+	unsigned int tries = 0;
+	int ret;
+
+	do
+		ret = p2pbuf_move(s->data, place, 0, NULL);
+	while (ret == -EBUSY && tries++ < BUSY_TRIES);
+	return ret;
+}
+
 static void *move(void *arg)
 {
 	static const uint32_t places[] = {
 		P2PBUF_PLACEMENT_SYSTEM, P2PBUF_PLACEMENT_VRAM,
 	};
 	struct side *s = arg;
+	uint64_t start;
 	unsigned int i;
 	int ret;
 
 	/* Ends in VRAM, after an even number. */
 	for (i = 0; !atomic_load(&s->quit) || i % 2; i++) {
-		ret = p2pbuf_move(s->data, places[i % 2], 0, NULL);
+		start = now_ns();
+		ret = move_to(s, places[i % 2]);
 		if (ret) {
 			atomic_store(&s->error, -ret);
 			break;
 		}
 		atomic_fetch_add(&s->moves, 1);
-		usleep(MOVE_US);
+		/* Where moves are slow, the data gets on between them. */
+		usleep(MOVE_US + (now_ns() - start) / 1000);
 	}
 	return NULL;
 }
@@ -183,10 +204,10 @@ static void side_end(struct side *s, const char *what, uint64_t ns)
 	pthread_join(s->mover, NULL);
 	must("a move", -atomic_load(&s->error));
 	must("stats", p2pbuf_rdma_stats(s->rdma, &stats));
-	printf("remote-vram: %s bytes=%llu moves=%u recalls=%llu lost=0 mib_s=%.0f\n",
-	       what, (unsigned long long)BYTES * ROUNDS, atomic_load(&s->moves),
+	printf("remote-vram: %s bytes=%llu moves=%u recalls=%llu lost=0 mib_s=%.1f\n",
+	       what, (unsigned long long)BYTES * rounds, atomic_load(&s->moves),
 	       (unsigned long long)stats.recalls,
-	       mib_s((uint64_t)BYTES * ROUNDS, ns));
+	       mib_s((uint64_t)BYTES * rounds, ns));
 }
 
 /* ---- sender ---- */
@@ -240,7 +261,7 @@ static int send_all(const char *address, uint16_t port, const char *name)
 					    &error));
 	side_attach(&s, 0);
 	must("mover", -pthread_create(&s.mover, NULL, move, &s));
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < rounds; round++) {
 		/* What it has to be, read the ordinary way. */
 		must("drive", disk_read(fd, host, BYTES,
 					(uint64_t)round * BYTES));
@@ -288,7 +309,7 @@ static int receive_all(const char *address, uint16_t port)
 	side_attach(&s, P2PBUF_WRITE);
 	must("mover", -pthread_create(&s.mover, NULL, move, &s));
 	start = now_ns();
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < rounds; round++) {
 		if (side_listen(&s) != round)
 			must("a round", -EPROTO);
 		sha256_hex(s.data_map, BYTES, hex);
@@ -308,13 +329,28 @@ static int receive_all(const char *address, uint16_t port)
 	return 0;
 }
 
+/* Of the arguments the last one, if there are that many. */
+static bool rounds_given(int argc, char **argv, int at)
+{
+	char *end;
+
+	if (argc == at)
+		return true;
+	if (argc != at + 1)
+		return false;
+	rounds = strtoul(argv[at], &end, 10);
+	return rounds && !*end;
+}
+
 int main(int argc, char **argv)
 {
-	if (argc == 4 && !strcmp(argv[1], "receive"))
+	if (argc > 1 && !strcmp(argv[1], "receive") &&
+	    rounds_given(argc, argv, 4))
 		return receive_all(argv[2], atoi(argv[3]));
-	if (argc == 5 && !strcmp(argv[1], "send"))
+	if (argc > 1 && !strcmp(argv[1], "send") &&
+	    rounds_given(argc, argv, 5))
 		return send_all(argv[2], atoi(argv[3]), argv[4]);
 	fprintf(stderr,
-		"usage: remote-vram receive ADDRESS PORT\n       remote-vram send ADDRESS PORT NAMESPACE\n");
+		"usage: remote-vram receive ADDRESS PORT [ROUNDS]\n       remote-vram send ADDRESS PORT NAMESPACE [ROUNDS]\n");
 	return 2;
 }
