@@ -40,7 +40,7 @@ help:
 	@echo 'make check             every test in every topology'
 	@echo '  TOPO=bus,swiotlb       only these topologies ($(notdir $(basename $(wildcard ci/topologies/*.conf))))'
 	@echo '  TEST=nvme_data         only this test (a list, or shell patterns)'
-	@echo 'make check-debug       the same and the demo on a kernel with KASAN, lockdep, ...'
+	@echo 'make check-debug       the same and the demos on a kernel with KASAN, lockdep, ...'
 	@echo '  QUICK=1                only what ci/debug.tests lists, as continuous integration'
 	@echo 'make check-rdma        RDMA between two guests: lost packets, link down'
 	@echo 'make check-external    suites of others: pyverbs, perftest, rping'
