@@ -307,7 +307,8 @@ TEST_F(life, kill_a_mapper_that_waits_for_a_fence)
 		pid_t child = mapper(&self->c);
 
 		ASSERT_LT(0, child);
-		ASSERT_TRUE(ptm_until(asleep(child)));
+		ASSERT_TRUE(ptm_until(asleep(child)))
+			TH_LOG("round %d: state %c", i, state_of(child));
 		ASSERT_EQ(0, kill(child, SIGKILL));
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		ASSERT_TRUE(WIFSIGNALED(status));
@@ -337,7 +338,8 @@ TEST_F(life, kill_a_mapper_that_waits_for_io)
 				       self->c.imp);
 		child = mapper(&self->c);
 		ASSERT_LT(0, child);
-		ASSERT_TRUE(ptm_until(asleep(child)));
+		ASSERT_TRUE(ptm_until(asleep(child)))
+			TH_LOG("round %d: state %c", i, state_of(child));
 		ASSERT_EQ(0, kill(child, SIGKILL));
 		ASSERT_EQ(child, waitpid(child, &status, 0));
 		ASSERT_TRUE(WIFSIGNALED(status));
@@ -367,7 +369,8 @@ TEST_F(life, signal_handlers)
 		ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
 		child = mapper(&self->c);
 		ASSERT_LT(0, child);
-		ASSERT_TRUE(ptm_until(asleep(child)));
+		ASSERT_TRUE(ptm_until(asleep(child)))
+			TH_LOG("state %c", state_of(child));
 		ASSERT_EQ(0, kill(child, SIGUSR1));
 		if (restart) {
 			ptm_sleep_ms(PTM_SHORT_MS);
