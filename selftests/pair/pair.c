@@ -46,7 +46,7 @@ static const struct weather {
 	const char *name;
 	const char *netem;
 } weathers[] = {
-	WEATHER("fair", NULL),
+	WEATHER("fair", ""),
 	WEATHER("loss", "loss 1%"),
 	WEATHER("delay", "delay 4ms"),
 	/* One in a hundred is late, all others overtake it. */
@@ -131,14 +131,30 @@ static const char *netdev(void)
 
 /* By its path: the guest's own tc is none. */
 #define TC	"/ci/toolbox /usr/sbin/tc"
+#define ROOM	" limit 100000"		/* packets */
 
-/* NULL: nothing in between. */
-static void set_weather(const char *netem)
+/*
+ * Before anything is connected. netem stays, and is told another weather: while
+ * a queueing discipline is replaced, and when it has no room, packets are
+ * refused, and to rxe that is the end of a connection
+ * (Documentation/kernel-bugs.rst).
+ */
+static void weather_begin(void)
+{
+	must_be("tc", !ptk_run(TC " qdisc replace dev %s root netem" ROOM,
+			       netdev()));
+}
+
+static void weather_end(void)
 {
 	ptk_run(TC " qdisc del dev %s root 2>/dev/null", netdev());
-	if (netem)
-		must_be("tc", !ptk_run(TC " qdisc add dev %s root netem %s",
-				       netdev(), netem));
+}
+
+/* "": nothing in between. */
+static void set_weather(const char *netem)
+{
+	must_be("tc", !ptk_run(TC " qdisc change dev %s root netem %s" ROOM,
+			       netdev(), netem));
 }
 
 static struct p2pbuf_rdma_addr address(const char *ip, __u16 port)
@@ -284,6 +300,7 @@ static int serve(const char *ip, __u16 port)
 	const struct weather *w = weathers;
 	struct side s;
 
+	weather_begin();
 	must("listen", ptd_ioctl(listener, P2PBUF_RDMA_LISTEN, &arg));
 	side_open(&s, accept_one(listener, patient));
 	must("grant", ptd_grant(s.fd, 1, PTD_BOTH));
@@ -294,7 +311,7 @@ static int serve(const char *ip, __u16 port)
 		mover_start(&s);
 		must_be("in step", side_listen(&s) == END);
 		mover_stop(&s);
-		set_weather(NULL);
+		set_weather("");
 		side_report(&s, s.note.map);
 		side_tell(&s, END);
 	}
@@ -308,6 +325,7 @@ static int serve(const char *ip, __u16 port)
 	close(hostage);
 	side_close(&s);
 	close(listener);
+	weather_end();
 	printf("pair: served\n");
 	return 0;
 }
@@ -400,7 +418,7 @@ static void check_weather(struct side *s, const struct weather *w)
 	for (round = 0; round < ROUNDS; round++)
 		round_trip(s, ++seed);
 	mover_stop(s);
-	set_weather(NULL);
+	set_weather("");
 	side_tell(s, END);
 	must_be("in step", side_listen(s) == END);
 	side_report(s, &here);
@@ -439,6 +457,20 @@ static void *hostage_move(void *arg)
 	return NULL;
 }
 
+/*
+ * Without a carrier all that is sent is refused, until the neighbour has been
+ * forgotten, too: from then on it waits for an answer to ARP.
+ */
+static void neighbour_gone(const char *ip)
+{
+	unsigned int tries = 0;
+
+	while (!ptk_run("grep -q '^%s  *0x1  *0x2 ' /proc/net/arp", ip)) {
+		must_be("the link is down", tries++ < 10 * SECONDS);
+		usleep(100000);
+	}
+}
+
 static void check_link_down(struct side *s, const char *ip, __u16 port)
 {
 	const struct p2pbuf_rdma_limits limits = { .recall_ms = RECALL_MS };
@@ -458,13 +490,14 @@ static void check_link_down(struct side *s, const char *ip, __u16 port)
 	/* From here on nothing leaves, so the recall lasts until the link is down. */
 	set_weather("delay 1000s");
 	slots_fill(s, 99);
-	slots_submit(s, false);
 	must("mover", -pthread_create(&thread, NULL, hostage_move, &h));
 	do {
 		usleep(1000);
 		must("info", ptd_info(h.fd, &info));
 	} while (!info.recalls_sent && info.state == P2PBUF_RDMA_UP);
 	must("link down", ptg_command(monitor, "set_link", WIRE " off"));
+	neighbour_gone(ip);
+	slots_submit(s, false);
 	pthread_join(thread, NULL);
 	must("the move", h.ret);
 	must("info", ptd_info(h.fd, &info));
@@ -474,7 +507,7 @@ static void check_link_down(struct side *s, const char *ip, __u16 port)
 	connection = s->fd;
 	must("info", ptd_info(s->fd, &info));
 	must_be("the other is not", info.state == P2PBUF_RDMA_UP);
-	set_weather(NULL);
+	set_weather("");
 	must("link up", ptg_command(monitor, "set_link", WIRE " on"));
 	slots_wait(s);
 	slots_submit(s, true);
@@ -492,6 +525,7 @@ static int call_all(const char *ip, __u16 port)
 	const struct weather *w;
 	struct side s;
 
+	weather_begin();
 	side_open(&s, call(ip, port, patient));
 	must("grant", ptd_grant(s.fd, 2, P2PBUF_RDMA_RIGHT_WRITE));
 	for (w = weathers; w < weathers + WEATHERS; w++)
@@ -501,6 +535,7 @@ static int call_all(const char *ip, __u16 port)
 	side_tell(&s, QUIT);
 	must_be("in step", side_listen(&s) == QUIT);
 	side_close(&s);
+	weather_end();
 	printf("pair: PASS\n");
 	return 0;
 }
