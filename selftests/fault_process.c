@@ -12,6 +12,7 @@
 #include <liburing.h>
 
 #include "p2pbuf_test_drive.h"
+#include "p2pbuf_test_until.h"
 
 #define SIZE		(4 * PTN_MIB)
 #define KILLS		60
@@ -54,13 +55,7 @@ FIXTURE_SETUP(process)
 	ASSERT_EQ(0, ptn_load_init(&self->load, &self->rig, 8, 16384, 32));
 }
 
-#define until(condition) ({						\
-	unsigned int _ms;						\
-									\
-	for (_ms = 0; _ms < PATIENCE_MS && !(condition); _ms += 10)	\
-		usleep(10000);						\
-	(condition);							\
-})
+#define until(condition)	ptk_until(condition, PATIENCE_MS)
 
 FIXTURE_TEARDOWN(process)
 {

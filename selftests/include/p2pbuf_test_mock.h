@@ -22,6 +22,7 @@
 
 #include "p2pbuf_mock.h"
 #include "p2pbuf_test_pci.h"
+#include "p2pbuf_test_until.h"
 #include "p2pbuf_test_write.h"
 
 #define PTM_PAGE	4096ULL
@@ -462,13 +463,7 @@ static inline int ptm_finish(struct ptm_job *job)
 }
 
 /* Wait until @condition; false when it does not come true. */
-#define ptm_until(condition) ({						\
-	unsigned int _ms;						\
-									\
-	for (_ms = 0; _ms < PTM_LONG_MS && !(condition); _ms += 5)	\
-		ptm_sleep_ms(5);					\
-	(condition);							\
-})
+#define ptm_until(condition)	ptk_until(condition, PTM_LONG_MS)
 
 /* ---- which machine is this? ----------------------------------------------------------- */
 
