@@ -74,15 +74,13 @@ static bool follow(const char *link, char *dir)
 static int disk_add(struct p2pbuf_disks *disks, const char *bdf,
 		    const char *name, struct p2pbuf_error *error)
 {
-	unsigned int domain, bus, dev, fn, i;
+	unsigned int i;
 	uint32_t pci;
 
-	if (sscanf(bdf, "%x:%x:%x.%x", &domain, &bus, &dev, &fn) != 4 ||
-	    domain > 0xffff)
+	if (!p2pbuf_pci_parse(bdf, &pci))
 		return p2pbuf_fail(error, EPROTOTYPE,
 				   "%s is an NVMe drive, but not at a PCI address that is known here (%s)",
 				   name, bdf);
-	pci = domain << 16 | bus << 8 | dev << 3 | fn;
 	for (i = 0; i < disks->n; i++)
 		if (disks->pci[i] == pci)
 			return 0;
@@ -110,12 +108,16 @@ static int controller_add(struct p2pbuf_disks *disks, const char *dir,
 	return disk_add(disks, address, name, error);
 }
 
-/* A head's I/O takes any of its controllers: all of them count. */
+/*
+ * A head's I/O takes any of its controllers: all of them count. The last one
+ * may have gone: then nobody knows what comes next.
+ */
 static int multipath_add(struct p2pbuf_disks *disks, const char *subsystem,
 			 const char *name, struct p2pbuf_error *error)
 {
 	char path[PATH_MAX];
 	struct dirent *entry;
+	unsigned int n = 0;
 	int ret = 0;
 	DIR *dir;
 
@@ -132,8 +134,13 @@ static int multipath_add(struct p2pbuf_disks *disks, const char *subsystem,
 		snprintf(path, sizeof(path), "%.3000s/%s", subsystem,
 			 entry->d_name);
 		ret = controller_add(disks, path, name, error);
+		n++;
 	}
 	closedir(dir);
+	if (!n)
+		return p2pbuf_fail(error, EPROTOTYPE,
+				   "%s has no controller now that could be on PCI",
+				   name);
 
 	return ret;
 }
@@ -217,8 +224,9 @@ static int dm_only_maps(const char *name, char *other, size_t size)
 			.flags = DM_STATUS_TABLE_FLAG,
 		},
 	};
-	const char *at = table.bytes + sizeof(table.head);
-	unsigned int i;
+	const size_t room = sizeof(table) - sizeof(table.head);
+	struct dm_target_spec spec;
+	unsigned int i, at = 0;
 	int fd, ret;
 
 	snprintf(table.head.name, sizeof(table.head.name), "%s", name);
@@ -233,18 +241,18 @@ static int dm_only_maps(const char *name, char *other, size_t size)
 		return -E2BIG;
 
 	for (i = 0; i < table.head.target_count; i++) {
-		const struct dm_target_spec *spec = (const void *)at;
-
-		if (strcmp(spec->target_type, "linear") &&
-		    strcmp(spec->target_type, "striped")) {
-			snprintf(other, size, "%s", spec->target_type);
+		if (at > room - sizeof(spec))
+			return -E2BIG;
+		memcpy(&spec, table.bytes + sizeof(table.head) + at,
+		       sizeof(spec));
+		spec.target_type[sizeof(spec.target_type) - 1] = '\0';
+		if (strcmp(spec.target_type, "linear") &&
+		    strcmp(spec.target_type, "striped")) {
+			snprintf(other, size, "%s", spec.target_type);
 			return 0;
 		}
 		/* Counted from the first target's. */
-		at = table.bytes + sizeof(table.head) + spec->next;
-		if (spec->next > sizeof(table) - sizeof(table.head) -
-				 sizeof(*spec))
-			break;
+		at = spec.next;
 	}
 
 	return 1;

@@ -111,6 +111,8 @@ int p2pbuf_buffer_adopt(int fd, struct p2pbuf_buffer **buf,
 
 #define P2PBUF_BDF_LEN	16
 void p2pbuf_pci_text(uint32_t pci, char text[P2PBUF_BDF_LEN]);
+/* The other way; false for what no function of domain 0 to 0xffff is called. */
+bool p2pbuf_pci_parse(const char *text, uint32_t *pci);
 
 /* ---- disk.c ---- */
 

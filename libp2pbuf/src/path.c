@@ -38,6 +38,18 @@ void p2pbuf_pci_text(uint32_t pci, char text[P2PBUF_BDF_LEN])
 		 pci >> 8 & 0xff, pci >> 3 & 0x1f, pci & 7);
 }
 
+bool p2pbuf_pci_parse(const char *text, uint32_t *pci)
+{
+	unsigned int domain, bus, dev, fn;
+	char again[P2PBUF_BDF_LEN];
+
+	if (sscanf(text, "%x:%x:%x.%x", &domain, &bus, &dev, &fn) != 4)
+		return false;
+	*pci = domain << 16 | bus << 8 | dev << 3 | fn;
+	p2pbuf_pci_text(*pci, again);
+	return !strcmp(again, text);
+}
+
 static const char *class_word(unsigned int class)
 {
 	if (class == 0x010802)

@@ -102,16 +102,15 @@ static uint16_t acs_redirect(const char *bdf)
 static bool find_redirector(const struct chain *chain, int below,
 			    struct p2pbuf_path_info *path)
 {
-	unsigned int domain, bus, dev, fn;
 	uint16_t acs;
 	int i;
 
 	for (i = 0; i < below; i++) {
 		acs = acs_redirect(chain->bdf[i]);
-		if (!acs || sscanf(chain->bdf[i], "%x:%x:%x.%x", &domain, &bus,
-				   &dev, &fn) != 4)
+		if (!acs)
 			continue;
-		path->blocker = domain << 16 | bus << 8 | dev << 3 | fn;
+		if (!p2pbuf_pci_parse(chain->bdf[i], &path->blocker))
+			path->blocker = P2PBUF_PATH_NO_DEVICE;
 		path->blocker_acs = acs;
 		return true;
 	}
