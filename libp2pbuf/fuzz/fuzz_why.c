@@ -2,15 +2,9 @@
 /*
  * `p2pbuf why` on a machine whose sysfs says what it likes: names, where the
  * functions hang, config space, ids, /proc/cpuinfo.
- *
- * The tree is made once, in a folder of its own; each input replaces what is
- * in its files.
  */
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "fuzz.h"
+#include "tree.h"
 #include "../tools/why_pci.c"
 #include "../tools/why.c"
 
@@ -18,67 +12,28 @@
 #define A	UP "/0000:01:00.0/0000:02:00.0"
 #define B	UP "/0000:01:00.0/0000:02:01.0"
 
-static char root[32] = "/tmp/fuzz-why.XXXXXX";
 static const char * const functions[] = { UP, UP "/0000:01:00.0", A, B };
 static const char * const names[] = {
 	"0000:00:01.0", "0000:01:00.0", "0000:02:00.0", "0000:02:01.0",
 };
 
-static void write_file(const char *folder, const char *name, const void *bytes,
-		       size_t n)
-{
-	char path[PATH_MAX];
-	int fd;
-
-	snprintf(path, sizeof(path), "%s%s/%s", root, folder, name);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	PROMISE(fd >= 0);
-	PROMISE(write(fd, bytes, n) == (ssize_t)n);
-	close(fd);
-}
-
-static void make_folders(const char *path)
-{
-	char all[PATH_MAX], *p;
-
-	snprintf(all, sizeof(all), "%s%s", root, path);
-	for (p = all + strlen(root) + 1; (p = strchr(p, '/')); p++) {
-		*p = '\0';
-		mkdir(all, 0700);
-		*p = '/';
-	}
-	mkdir(all, 0700);
-}
-
-static void remove_tree(void)
-{
-	char command[64];
-
-	snprintf(command, sizeof(command), "rm -rf %s", root);
-	if (system(command))
-		fprintf(stderr, "%s stays\n", root);
-}
-
 static void prepare(void)
 {
-	char link[PATH_MAX], target[PATH_MAX];
+	char link[64];
 	unsigned int i;
 
-	if (*pci_root)
+	if (!tree_make())
 		return;
-	PROMISE(mkdtemp(root));
-	atexit(remove_tree);
-	make_folders("/sys/bus/pci/devices");
-	make_folders("/proc");
+	tree_folder("/sys/bus/pci/devices");
+	tree_folder("/proc");
 	for (i = 0; i < 4; i++) {
-		make_folders(functions[i]);
-		snprintf(target, sizeof(target), "%s%s", root, functions[i]);
-		snprintf(link, sizeof(link), "%s/sys/bus/pci/devices/%s", root,
+		tree_folder(functions[i]);
+		snprintf(link, sizeof(link), "/sys/bus/pci/devices/%s",
 			 names[i]);
-		PROMISE(!symlink(target, link));
+		tree_link(link, functions[i]);
 	}
-	make_folders(A "/iommu_group");
-	pci_root = root;
+	tree_folder(A "/iommu_group");
+	pci_root = tree_root;
 }
 
 /* What realpath() may give, of which no machine here has all. */
@@ -133,17 +88,17 @@ static void fuzz_tree(struct input *in)
 		input_bytes(in, config + 64, 64);
 		input_bytes(in, config + 256, what);
 		n = sizes[what & 3];
-		write_file(functions[i], "config", config, n);
+		tree_write(functions[i], "config", config, n);
 		for (k = 0; k < 3; k++) {
 			n = input_byte(in) % sizeof(text);
 			input_bytes(in, text, n);
-			write_file(functions[i], attributes[k], text, n);
+			tree_write(functions[i], attributes[k], text, n);
 		}
 	}
 	size = input_byte(in) % sizeof(text);
 	input_bytes(in, text, size);
-	write_file(A "/iommu_group", "type", text, size);
-	write_file("/proc", "cpuinfo", in->data ? in->data : text,
+	tree_write(A "/iommu_group", "type", text, size);
+	tree_write("/proc", "cpuinfo", in->data ? in->data : text,
 		   in->data ? in->size : 0);
 
 	f = open_memstream(&out, &size);
