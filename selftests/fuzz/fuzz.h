@@ -14,7 +14,7 @@
  * fuzz_nvme.c        ioctls of /dev/p2pbuf-nvme
  * fuzz_ring.c        commands on io_uring
  * fuzz_fixed.c       fixed buffers of a paged region
- * fuzz_rdma.c        both ends of an RDMA connection, if asked for
+ * fuzz_rdma.c        both ends of an RDMA connection, where there is RDMA
  * fuzz_guard.c       what no call may ever change
  * fuzz_background.c  moves, eviction, drivers unbound and bound again
  *
@@ -100,7 +100,7 @@ struct fz_options {
 	__u32 gen;	/* ... and this generation */
 	bool verbose;
 	bool quiet;	/* no background: no moves, unbinds, kills */
-	bool rdma;	/* the RDMA node as well */
+	unsigned int rdma;	/* one of so many steps is about it; 0 none */
 	bool light;	/* mostly calls that are refused at once */
 };
 

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * p2pbuf-fuzz [-n CALLS] [-t SECONDS] [-s SEED] [-p WORKERS] [-q] [-r] [-l]
+ * p2pbuf-fuzz [-n CALLS] [-t SECONDS] [-s SEED] [-p WORKERS] [-q] [-r|-R] [-l]
  *	       [-w WORKER [-g GENERATION] [-v]]
  *
  * Runs until CALLS calls were made (default 200,000) or SECONDS have passed
  * (default 60), in WORKERS processes (default 4) besides those that move,
  * evict and unbind (none with -q). Workers are killed by SIGKILL at some
  * instant and started again. -w replays the calls of one worker, of its
- * GENERATION, alone; -v prints each call before it is made. -r has RDMA in half
- * of the steps; the other half is not the same as without it. With -l all but
- * one of 128 steps make calls that have to be refused, which takes little time:
- * many more are made where every call is dear.
+ * GENERATION, alone; -v prints each call before it is made. Where there is an
+ * RDMA node, one step of 16 is about it, half of them with -r, and none with -R;
+ * what the others do is not the same then. With -l all but one of 128 steps make
+ * calls that have to be refused, which takes little time: many more are made
+ * where every call is dear.
  *
  * Only for the test machine: it writes to its drives and unbinds its devices.
  */
@@ -29,10 +30,12 @@
 
 #define LIGHT_STEPS	128	/* one of them is not, with -l */
 #define LIGHT_PACE	512	/* calls with -l for one without */
+#define RDMA_STEPS	16	/* one of them is about RDMA */
 
 struct fz_shared *fz;
 struct fz_options fz_opt = {
 	.calls = 200000, .seconds = 60, .workers = 4, .only = -1, .seed = 1,
+	.rdma = RDMA_STEPS,
 };
 
 int fz_common[FZ_COMMON];
@@ -40,6 +43,7 @@ int fz_common_drm;
 __u32 fz_common_handle[FZ_COMMON];
 
 static __u64 deadline;
+static bool must_rdma;
 static struct fz_proc *self;	/* NULL in the main process */
 
 static __u64 now(void)
@@ -330,7 +334,7 @@ static void worker_step(struct fz_worker *w)
 {
 	if (fz_opt.light && !fz_once_in(&w->rng, LIGHT_STEPS))
 		return light_step(w);
-	if (fz_opt.rdma && fz_once_in(&w->rng, 2))
+	if (fz_opt.rdma && fz_once_in(&w->rng, fz_opt.rdma))
 		return fz_rdma(w);
 	switch (fz_below(&w->rng, 64)) {
 	case 0 ... 7:
@@ -519,7 +523,7 @@ static void options(int argc, char **argv)
 
 	if (seed && *seed)
 		fz_opt.seed = strtoull(seed, NULL, 0);
-	while ((c = getopt(argc, argv, "n:t:s:p:w:g:vqrl")) != -1) {
+	while ((c = getopt(argc, argv, "n:t:s:p:w:g:vqrRl")) != -1) {
 		switch (c) {
 		case 'n':
 			fz_opt.calls = strtoull(optarg, NULL, 0);
@@ -546,7 +550,12 @@ static void options(int argc, char **argv)
 			fz_opt.quiet = true;
 			break;
 		case 'r':
-			fz_opt.rdma = true;
+			fz_opt.rdma = 2;
+			must_rdma = true;
+			break;
+		case 'R':
+			fz_opt.rdma = 0;
+			must_rdma = false;
 			break;
 		case 'l':
 			fz_opt.light = true;
@@ -581,8 +590,13 @@ int main(int argc, char **argv)
 	ret = fz_guard_disk_fill();
 	if (ret)
 		ksft_exit_skip("no second drive: %s\n", strerror(-ret));
-	if (fz_opt.rdma && !fz_rdma_begin())
-		ksft_exit_skip("no network for RDMA\n");
+	if (fz_opt.rdma && !fz_rdma_begin()) {
+		if (must_rdma)
+			ksft_exit_skip("no network for RDMA\n");
+		ksft_print_msg("no network for RDMA\n");
+		fz_rdma_end();
+		fz_opt.rdma = 0;
+	}
 	fz_fixed_begin();
 	ret = make_common();
 	if (ret) {
