@@ -494,7 +494,7 @@ TEST_F_TIMEOUT(deadlock, everything_at_once, 60)
 	}
 	for (i = 0; i < 2; i++) {
 		troubles[i] = (struct trouble_thread){
-			.c = &self->c, .seed = i + 1,
+			.c = &self->c, .seed = ptk_seed() + i,
 		};
 		ASSERT_EQ(0, pthread_create(&troubles[i].thread, NULL,
 					    trouble_run, &troubles[i]));

@@ -51,7 +51,7 @@ FIXTURE_SETUP(process)
 		     .size = SIZE);
 	self->attachments = ptd_attachments();
 	self->vram = vram_used(self->rig.buffer.node);
-	self->random = number("P2PBUF_SEED", 1) * 0x9e3779b97f4a7c15ULL;
+	self->random = ptk_seed() * 0x9e3779b97f4a7c15ULL;
 	ASSERT_EQ(0, ptn_load_init(&self->load, &self->rig, 8, 16384, 32));
 }
 
@@ -364,7 +364,7 @@ static void one_of_many(unsigned int i, int gate)
 		.depth = 4, .len = 16384, .target = 12,
 		.read_area = PTN_READ_AREA, .read_size = PTN_READ_SIZE,
 		.write_area = PTN_WRITE_AREA + i * 4 * 16384ULL,
-		.random = i + 1,
+		.random = (ptk_seed() + i) * 0x9e3779b97f4a7c15ULL,
 	};
 	struct ptn_buffer buffer;
 	struct io_uring ring;

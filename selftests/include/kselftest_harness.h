@@ -20,6 +20,15 @@ static inline int ptk_slow(void)
 	return slow && atoi(slow) > 1 ? atoi(slow) : 1;
 }
 
+/* What chance is made of, so that a run can be had again; never 0. */
+static inline unsigned long long ptk_seed(void)
+{
+	const char *text = getenv("P2PBUF_SEED");
+	unsigned long long seed = text ? strtoull(text, NULL, 0) : 0;
+
+	return seed ? seed : 1;
+}
+
 static inline void ptk_scale_limits(void)
 {
 	struct __fixture_metadata *f;

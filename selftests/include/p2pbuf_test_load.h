@@ -91,14 +91,6 @@ static inline __u64 ptn_random(__u64 *state)
 	return *state;
 }
 
-/* What a soak run chose, so that it can be run again. */
-static inline __u64 ptn_seed(void)
-{
-	const char *seed = getenv("P2PBUF_SEED");
-
-	return seed ? strtoull(seed, NULL, 0) : 0;
-}
-
 /*
  * The load of a rig, with the areas' defaults. The read area is filled, once
  * in a process.
@@ -121,7 +113,7 @@ static inline int ptn_load_init(struct ptn_load *load, struct ptn_rig *rig,
 	load->read_size = PTN_READ_SIZE;
 	load->write_area = PTN_WRITE_AREA;
 	load->random = 0x9e3779b97f4a7c15ULL ^ depth ^ (__u64)len << 32 ^
-		       ptn_seed() << 16;
+		       ptk_seed() << 16;
 	if (!strcmp(filled, rig->disk.name))
 		return 0;
 	memcpy(filled, rig->disk.name, sizeof(filled));
