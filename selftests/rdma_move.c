@@ -7,6 +7,11 @@
  * still writes to them. Traffic writes a pattern to the peer's buffer, reads
  * it back to another place and compares every byte. No request may fail.
  *
+ * Some of them wait for the importer's fence with the reservation lock held,
+ * and have a fence that needs this lock: what amdgpu's KFD does. Between the
+ * invalidation and the fence of an RDMA importer are its own pieces, a recall
+ * that the peer has to answer, and LOCAL_INVs.
+ *
  * P2PBUF_RDMA_MOVES=n in the environment: moves of each side (default 25).
  */
 #include <liburing.h>
@@ -21,6 +26,12 @@
 #define SLOT		16384ull
 #define SLOTS		16
 #define LANDING		(BUFFER - SLOTS * SLOT)
+#define RECALL_MS	20000
+/*
+ * One step of a hold. Longer than a recall: where that is what ends it, the
+ * end of the connection tells.
+ */
+#define STEP_MS		(RECALL_MS + PTM_LONG_MS)
 
 static unsigned int wanted_moves(void)
 {
@@ -42,7 +53,7 @@ FIXTURE_SETUP(move)
 	int ret = ptd_open();
 
 	self->pair = (struct ptd_pair){
-		.limits = { .recall_ms = 20000, .wait_ms = 60000 },
+		.limits = { .recall_ms = RECALL_MS, .wait_ms = 60000 },
 	};
 	if (ret == -ENOENT)
 		SKIP(return, "no " PTD_NODE);
@@ -77,6 +88,7 @@ FIXTURE_TEARDOWN(move)
  * struct mover - moves a buffer until it has done its share
  * @mock: the open mock
  * @fd: the buffer
+ * @evicts: also holds the reservation lock meanwhile, see mover_step()
  * @moves: how often
  * @error: what went wrong
  * @thread: that does it
@@ -84,6 +96,7 @@ FIXTURE_TEARDOWN(move)
 struct mover {
 	int mock;
 	int fd;
+	bool evicts;
 	unsigned int moves;
 	int error;
 	pthread_t thread;
@@ -91,20 +104,60 @@ struct mover {
 
 static atomic_uint movers;
 
+/* A hold from its beginning to its end. Returns what became of it. */
+static int hold_through(int mock, int fd, __u32 mode)
+{
+	int id = ptm_hold(mock, fd, mode, STEP_MS), ret;
+
+	if (id < 0)
+		return id;
+	ret = ptm_call(mock, P2PBUF_MOCK_RELEASE, id);
+	if (!ret)
+		ret = ptm_hold_wait(mock, id, P2PBUF_MOCK_HOLD_DONE,
+				    2 * STEP_MS);
+	ptm_call(mock, P2PBUF_MOCK_CLOSE, id);
+	return ret;
+}
+
+/* Evicted and restored, moved, evicted in a chain of fences, moved. */
+static int mover_step(struct mover *m, unsigned int i)
+{
+	if (!m->evicts)
+		return ptm_move(m->mock, m->fd, P2PBUF_MOCK_PAGES, 0);
+	switch (i % 4) {
+	case 0:
+		return hold_through(m->mock, m->fd, P2PBUF_MOCK_HOLD_KFD);
+	case 1:
+		return ptm_move(m->mock, m->fd, P2PBUF_MOCK_PAGES,
+				P2PBUF_MOCK_PIPELINED);
+	case 2:
+		return hold_through(m->mock, m->fd, P2PBUF_MOCK_HOLD_CHAIN);
+	default:
+		return ptm_move(m->mock, m->fd, P2PBUF_MOCK_PAGES,
+				P2PBUF_MOCK_RESERVE_FIRST);
+	}
+}
+
 static void *mover_run(void *arg)
 {
 	struct mover *m = arg;
 	unsigned int i;
 
-	for (i = 0; i < m->moves && !m->error; i++)
-		m->error = ptm_move(m->mock, m->fd, P2PBUF_MOCK_PAGES, 0);
+	for (i = 0; i < m->moves && !m->error; i++) {
+		m->error = mover_step(m, i);
+		if (m->error)
+			fprintf(stderr, "# move %u: %d\n", i, m->error);
+	}
 	atomic_fetch_sub(&movers, 1);
 	return NULL;
 }
 
-static int mover_start(struct mover *m, int mock, int fd)
+static int mover_start(struct mover *m, int mock, int fd, bool evicts)
 {
-	*m = (struct mover){ .mock = mock, .fd = fd, .moves = wanted_moves() };
+	*m = (struct mover){
+		.mock = mock, .fd = fd, .evicts = evicts,
+		.moves = wanted_moves(),
+	};
 	atomic_fetch_add(&movers, 1);
 	return pthread_create(&m->thread, NULL, mover_run, m);
 }
@@ -112,39 +165,57 @@ static int mover_start(struct mover *m, int mock, int fd)
 /* checkpatch takes a type in a macro for a factor. */
 #define MOVE_DATA FIXTURE_DATA(move)
 
-/* All slots at once, there and back; every byte is looked at. */
-static bool round_trip(MOVE_DATA *self, __u64 seed)
+static __u8 bytes[SLOTS * SLOT];
+
+static int fill_slots(MOVE_DATA *self, __u64 seed)
 {
-	static __u8 bytes[SLOTS * SLOT];
+	ptd_fill(bytes, sizeof(bytes), seed);
+	return ptm_data(self->mock, self->local, true, 0, bytes, sizeof(bytes));
+}
+
+/* All slots at once, there or back; not waited for. */
+static void submit_slots(MOVE_DATA *self, bool back)
+{
 	struct ptd_end *a = &self->pair.a;
 	struct p2pbuf_rdma_cmd cmd = {
 		.local_id = 1, .remote_id = 1, .length = SLOT,
 	};
-	int slot, pass, ret;
+	int slot;
+
+	for (slot = 0; slot < SLOTS; slot++) {
+		/* Across the end of a segment, and not on pages. */
+		cmd.remote_offset = 2 * PTD_MIB - SLOTS * SLOT / 2 +
+				    slot * SLOT + 77;
+		cmd.local_offset = slot * SLOT + (back ? LANDING : 0);
+		ptd_prep(&a->ring, a->fd, back ? P2PBUF_RDMA_URING_READ :
+						 P2PBUF_RDMA_URING_WRITE,
+			 &cmd, slot);
+	}
+	io_uring_submit(&a->ring);
+}
+
+static bool take_slots(MOVE_DATA *self, unsigned int count)
+{
+	int ret;
+
+	while (count--) {
+		ret = ptd_wait(&self->pair.a.ring, NULL);
+		if (ret == (int)SLOT)
+			continue;
+		fprintf(stderr, "# %u before the last: %d\n", count, ret);
+		return false;
+	}
+	return true;
+}
+
+/* What was written there comes back, to the last byte. */
+static bool comes_back(MOVE_DATA *self, __u64 seed)
+{
 	__u64 n;
 
-	ptd_fill(bytes, sizeof(bytes), seed);
-	if (ptm_data(self->mock, self->local, true, 0, bytes, sizeof(bytes)))
+	submit_slots(self, true);
+	if (!take_slots(self, SLOTS))
 		return false;
-	for (pass = 0; pass < 2; pass++) {
-		for (slot = 0; slot < SLOTS; slot++) {
-			/* Across the end of a segment, and not on pages. */
-			cmd.remote_offset = 2 * PTD_MIB - SLOTS * SLOT / 2 +
-					    slot * SLOT + 77;
-			cmd.local_offset = slot * SLOT + (pass ? LANDING : 0);
-			ptd_prep(&a->ring, a->fd, pass ?
-				 P2PBUF_RDMA_URING_READ :
-				 P2PBUF_RDMA_URING_WRITE, &cmd, slot);
-		}
-		io_uring_submit(&a->ring);
-		for (slot = 0; slot < SLOTS; slot++) {
-			ret = ptd_wait(&a->ring, NULL);
-			if (ret == (int)SLOT)
-				continue;
-			fprintf(stderr, "# pass %d: %d\n", pass, ret);
-			return false;
-		}
-	}
 	memset(bytes, PTD_POISON, sizeof(bytes));
 	if (ptm_data(self->mock, self->local, false, LANDING, bytes,
 		     sizeof(bytes)))
@@ -153,6 +224,14 @@ static bool round_trip(MOVE_DATA *self, __u64 seed)
 	if (n != sizeof(bytes))
 		fprintf(stderr, "# wrong byte at %llu\n", n);
 	return n == sizeof(bytes);
+}
+
+static bool round_trip(MOVE_DATA *self, __u64 seed)
+{
+	if (fill_slots(self, seed))
+		return false;
+	submit_slots(self, false);
+	return take_slots(self, SLOTS) && comes_back(self, seed);
 }
 
 static void tell(const char *side, int fd)
@@ -175,16 +254,18 @@ static bool nobody_wrote_late(MOVE_DATA *self, int fd)
 }
 
 static void both_sides(struct __test_metadata *_metadata,
-		       MOVE_DATA *self, bool local, bool remote)
+		       MOVE_DATA *self, bool local, bool remote, bool evicts)
 {
 	struct p2pbuf_rdma_info a, b;
 	struct mover here, there;
 	__u64 rounds = 0;
 
 	if (local)
-		ASSERT_EQ(0, mover_start(&here, self->mock, self->local));
+		ASSERT_EQ(0, mover_start(&here, self->mock, self->local,
+					 evicts));
 	if (remote)
-		ASSERT_EQ(0, mover_start(&there, self->mock, self->remote));
+		ASSERT_EQ(0, mover_start(&there, self->mock, self->remote,
+					 evicts));
 	do {
 		ASSERT_TRUE(round_trip(self, ++rounds));
 	} while (atomic_load(&movers));
@@ -213,17 +294,17 @@ static void both_sides(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(move, local, 240)
 {
-	both_sides(_metadata, self, true, false);
+	both_sides(_metadata, self, true, false, false);
 }
 
 TEST_F_TIMEOUT(move, remote, 240)
 {
-	both_sides(_metadata, self, false, true);
+	both_sides(_metadata, self, false, true, false);
 }
 
 TEST_F_TIMEOUT(move, both, 480)
 {
-	both_sides(_metadata, self, true, true);
+	both_sides(_metadata, self, true, true, false);
 }
 
 /* A buffer of this side that the peer has, too, and both use it. */
@@ -239,8 +320,9 @@ TEST_F_TIMEOUT(move, granted_both_ways, 240)
 
 	ASSERT_EQ(0, ptd_grant(self->pair.a.fd, 1, PTD_BOTH));
 	ASSERT_EQ(0, ptd_remote_info(b->fd, 1, PTD_MS, &info));
-	ASSERT_EQ(0, mover_start(&here, self->mock, self->local));
-	ASSERT_EQ(0, mover_start(&there, self->mock, self->remote));
+	ASSERT_EQ(0, mover_start(&here, self->mock, self->local, false));
+	ASSERT_EQ(0, mover_start(&there, self->mock, self->remote,
+				 false));
 	do {
 		ptd_prep(&b->ring, b->fd, P2PBUF_RDMA_URING_READ, &cmd, 0);
 		ASSERT_EQ(1, io_uring_submit(&b->ring));
@@ -284,6 +366,141 @@ TEST_F_TIMEOUT(move, taken_back, 120)
 	ASSERT_TRUE(round_trip(self, 3));
 }
 
+/* ---- exporters that hold the reservation lock ------------------------------ */
+
+TEST_F_TIMEOUT(move, evicted, 240)
+{
+	both_sides(_metadata, self, true, true, true);
+}
+
+#define LOCAL	1
+#define REMOTE	2
+#define BOTH	(LOCAL | REMOTE)
+
+/* The buffers of @which side, or of both. Returns their number. */
+static int sides(MOVE_DATA *self, int which, int *fds)
+{
+	int nr = 0;
+
+	if (which & LOCAL)
+		fds[nr++] = self->local;
+	if (which & REMOTE)
+		fds[nr++] = self->remote;
+	return nr;
+}
+
+/* Whoever maps it waits for the exporter's fence, and not with its lock. */
+static bool waits_outside(MOVE_DATA *self, int fd)
+{
+	struct p2pbuf_mock_buffer_info info;
+
+	if (!ptm_until(!ptm_info(self->mock, fd).live))
+		return false;
+	ptm_sleep_ms(PTM_SHORT_MS);
+	info = ptm_info(self->mock, fd);
+	return !info.locked && !info.live && info.kernel_fences;
+}
+
+/*
+ * Evicted while data is under way, the lock held until the importer's fence
+ * has signalled; restored behind a fence that needs the lock again. What is
+ * submitted meanwhile waits for it.
+ */
+static void restored(struct __test_metadata *_metadata, MOVE_DATA *self,
+		     int which)
+{
+	struct io_uring *ring = &self->pair.a.ring;
+	unsigned int round = 0, met = 0;
+	int fds[2], hold[2], nr, i;
+
+	nr = sides(self, which, fds);
+	/* On a busy machine all of it may be over before the eviction begins. */
+	do {
+		ASSERT_EQ(0, fill_slots(self, ++round));
+		submit_slots(self, false);
+		for (i = 0; i < nr; i++) {
+			hold[i] = ptm_hold(self->mock, fds[i],
+					   P2PBUF_MOCK_HOLD_KFD, STEP_MS);
+			ASSERT_LT(0, hold[i]);
+		}
+		for (i = 0; i < nr; i++)
+			ASSERT_EQ(0, ptm_hold_wait(self->mock, hold[i],
+						   P2PBUF_MOCK_HOLD_HELD,
+						   STEP_MS));
+		met += io_uring_cq_ready(ring) < SLOTS;
+		for (i = 0; i < nr; i++)
+			ASSERT_EQ(0, ptm_hold_wait(self->mock, hold[i],
+						   P2PBUF_MOCK_HOLD_FENCED,
+						   2 * STEP_MS));
+		submit_slots(self, false);
+		for (i = 0; i < nr; i++)
+			ASSERT_TRUE(waits_outside(self, fds[i]));
+		EXPECT_GE(SLOTS, io_uring_cq_ready(ring));
+		for (i = 0; i < nr; i++)
+			ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_RELEASE,
+					      hold[i]));
+		for (i = 0; i < nr; i++)
+			ASSERT_EQ(0, ptm_hold_wait(self->mock, hold[i],
+						   P2PBUF_MOCK_HOLD_DONE,
+						   2 * STEP_MS));
+		ASSERT_TRUE(take_slots(self, 2 * SLOTS));
+		ASSERT_TRUE(comes_back(self, round));
+	} while (met < 3 && round < 30);
+	fprintf(stderr, "# data under way in %u of %u rounds\n", met, round);
+	EXPECT_LT(0, met);
+}
+
+TEST_F_TIMEOUT(move, restore_needs_the_lock, 240)
+{
+	int which;
+
+	for (which = LOCAL; which <= BOTH; which++)
+		restored(_metadata, self, which);
+}
+
+/* The exporter moves, behind a KERNEL fence that needs the lock to signal. */
+static void fenced(struct __test_metadata *_metadata, MOVE_DATA *self,
+		   int which, __u32 flags)
+{
+	int fds[2], fence[2], nr, i;
+
+	nr = sides(self, which, fds);
+	ASSERT_EQ(0, fill_slots(self, 10 * which + flags));
+	submit_slots(self, false);
+	for (i = 0; i < nr; i++) {
+		fence[i] = ptm_fence(self->mock, fds[i], P2PBUF_MOCK_KERNEL, 0,
+				     P2PBUF_MOCK_NEEDS_RESV);
+		ASSERT_LT(0, fence[i]);
+	}
+	for (i = 0; i < nr; i++)
+		ASSERT_EQ(0, ptm_move(self->mock, fds[i], P2PBUF_MOCK_PAGES,
+				      flags));
+	submit_slots(self, false);
+	for (i = 0; i < nr; i++)
+		ASSERT_TRUE(waits_outside(self, fds[i]));
+	EXPECT_GE(SLOTS, io_uring_cq_ready(&self->pair.a.ring));
+	for (i = 0; i < nr; i++)
+		ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_SIGNAL,
+				      fence[i]));
+	ASSERT_TRUE(take_slots(self, 2 * SLOTS));
+	ASSERT_TRUE(comes_back(self, 10 * which + flags));
+	for (i = 0; i < nr; i++)
+		ASSERT_TRUE(nobody_wrote_late(self, fds[i]));
+}
+
+TEST_F_TIMEOUT(move, fence_needs_the_lock, 240)
+{
+	static const __u32 flags[] = {
+		0, P2PBUF_MOCK_RESERVE_FIRST, P2PBUF_MOCK_PIPELINED,
+	};
+	unsigned int i;
+	int which;
+
+	for (which = LOCAL; which <= BOTH; which++)
+		for (i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+			fenced(_metadata, self, which, flags[i]);
+}
+
 /* ---- two importers ---------------------------------------------------------- */
 
 #define DISK_BYTES	65536ull
@@ -308,8 +525,9 @@ TEST_F_TIMEOUT(move, with_nvme, 240)
 	id = ptn_bind_range(node, self->local, disk.fd, 0, 0,
 			    P2PBUF_NVME_BIND_ALLOW_SYSTEM, &bind);
 	ASSERT_LT(0, id);
-	ASSERT_EQ(0, mover_start(&here, self->mock, self->local));
-	ASSERT_EQ(0, mover_start(&there, self->mock, self->remote));
+	ASSERT_EQ(0, mover_start(&here, self->mock, self->local, false));
+	ASSERT_EQ(0, mover_start(&there, self->mock, self->remote,
+				 false));
 	do {
 		memset(bytes, PTD_POISON, sizeof(bytes));
 		ASSERT_EQ(0, ptm_data(self->mock, self->local, true, PTD_MIB,
