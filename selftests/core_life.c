@@ -205,6 +205,32 @@ TEST_F(life, unbind_while_closing)
 	}
 }
 
+/*
+ * Whoever closes it has detached and is busy with freeing what the device used:
+ * the driver stays for as long.
+ */
+TEST_F(life, unbind_while_closing_slowly)
+{
+	struct unbinding unbind;
+	struct ptm_job close_job;
+	int imp;
+
+	imp = ptm_import(self->c.mock, self->c.buf, P2PBUF_MOCK_CORE,
+			 self->c.dev.name, 0);
+	ASSERT_LT(0, imp);
+	ASSERT_EQ(0, ptm_io(self->c.mock, imp, 0, 1, 0));
+	ASSERT_EQ(0, ptm_fill_rule(self->c.mock, imp, 0, 0, 4 * PTM_SHORT_MS));
+	ptm_start_call(&close_job, self->c.mock, P2PBUF_MOCK_CLOSE, imp);
+	/* Ours is the other one. */
+	EXPECT_TRUE(ptm_until(BUFFER().attaches == BUFFER().detaches + 1));
+	unbind_start(&unbind, self->c.dev.name);
+	EXPECT_EQ(0, unbind_finish(&unbind));
+	EXPECT_EQ(0, IMPORTER().late);
+	EXPECT_EQ(0, ptm_finish(&close_job));
+	EXPECT_GONE();
+	ASSERT_EQ(0, bind_again(&self->c));
+}
+
 /* The exporter's device goes; the importer's mapping with it. */
 TEST_F(life, unbind_the_exporter)
 {

@@ -312,11 +312,12 @@ void p2pbuf_attachment_revoke(struct p2pbuf_attachment *att)
 		dma_resv_unlock(resv);
 		p2pbuf_mapping_reap(att, false);
 		dma_buf_detach(att->dmabuf, att->attach);
-		att->attach = NULL;
 		p2pbuf_flush_release(att);
 		trace_p2pbuf_revoked(att);
 		if (att->ops->revoked)
 			att->ops->revoked(att->priv);
+		/* Last: an unbind waits for whoever has not come to here. */
+		WRITE_ONCE(att->attach, NULL);
 	}
 	mutex_unlock(&att->lock);
 }
@@ -380,7 +381,10 @@ void p2pbuf_attachment_stats(struct p2pbuf_attachment *att,
 }
 EXPORT_SYMBOL_GPL(p2pbuf_attachment_stats);
 
-/* The first attachment of @dev that is not revoked yet, with a reference. */
+/*
+ * The first attachment of @dev whose revocation is not over, with a reference:
+ * what the importer frees for the device must be freed before the driver goes.
+ */
 static struct p2pbuf_attachment *p2pbuf_attachment_find(struct device *dev)
 {
 	struct p2pbuf_attachment *att, *found = NULL;

@@ -42,7 +42,7 @@ struct mock_table {
  * @table: under the mapping's active reference, or the resv in fill()
  * @fill_err: errno of fill()
  * @fill_times: how often, 0 for always
- * @fill_ms: how long fill() takes
+ * @fill_ms: how long fill() takes, and revoked()
  * @lock: @held and @idle; taken in interrupts
  * @held: references of GET, oldest first
  * @idle: those and I/O that have ended, to be freed
@@ -55,7 +55,6 @@ struct mock_table {
  * @fill_active: of which with references held
  * @revoked: calls of revoked()
  * @revoked_active: of which with references held
- * @late: the device's driver was told to let go of it before that
  */
 struct mock_core {
 	struct mock_object obj;
@@ -81,7 +80,6 @@ struct mock_core {
 	atomic_t fill_active;
 	atomic_t revoked;
 	atomic_t revoked_active;
-	atomic_t late;
 };
 
 /**
@@ -109,6 +107,9 @@ struct mock_ref {
 };
 
 static LIST_HEAD(mock_importers);
+
+/* Not of one importer: it may be closed, and gone, when somebody asks. */
+static atomic_t mock_late;
 static DEFINE_MUTEX(mock_importers_lock);
 
 /**
@@ -147,7 +148,7 @@ void mock_core_device_leaves(struct device *dev)
 	mutex_lock(&mock_importers_lock);
 	list_for_each_entry(core, &mock_importers, node)
 		if (core->att->dev == dev && !atomic_read(&core->revoked))
-			atomic_inc(&core->late);
+			atomic_inc(&mock_late);
 	mutex_unlock(&mock_importers_lock);
 }
 
@@ -201,12 +202,15 @@ static void mock_revoked(void *priv)
 {
 	struct mock_core *core = priv;
 
-	atomic_inc(&core->revoked);
+	if (core->fill_ms)
+		msleep(core->fill_ms);
 	if (atomic_read(&core->active))
 		atomic_inc(&core->revoked_active);
 	WRITE_ONCE(core->table.generation, core->table.generation + 1);
 	mock_place_put(core->table.place);
 	core->table.place = NULL;
+	/* Last: until then the device's driver has to stay. */
+	atomic_inc(&core->revoked);
 }
 
 static const struct p2pbuf_importer_ops mock_importer_ops = {
@@ -415,6 +419,8 @@ static void mock_core_release(struct mock_object *obj)
 
 	/* A caller that came in while it was closed may have left some. */
 	mock_core_drain(core);
+	/* On the list meanwhile: mock_core_device_leaves() must see it. */
+	p2pbuf_attachment_revoke(core->att);
 	mutex_lock(&mock_importers_lock);
 	list_del(&core->node);
 	mutex_unlock(&mock_importers_lock);
@@ -544,7 +550,7 @@ int mock_core_info(struct mock_object *obj, struct p2pbuf_mock_import_info *arg)
 	arg->torn = atomic_read(&core->torn);
 	arg->revoked = atomic_read(&core->revoked);
 	arg->revoked_active = atomic_read(&core->revoked_active);
-	arg->late = atomic_read(&core->late);
+	arg->late = atomic_read(&mock_late);
 	arg->dead = p2pbuf_attachment_is_revoked(core->att);
 	arg->locked = dma_resv_is_locked(core->dmabuf->resv);
 	if (arg->locked)

@@ -474,7 +474,7 @@ struct p2pbuf_mock_io {
  * @id: in, a CORE importer
  * @err: in, errno to fail with, 0 not to
  * @times: in, how often; 0 for ever
- * @ms: in, how long it sleeps each time
+ * @ms: in, how long it sleeps each time, and how long revoked() does
  */
 struct p2pbuf_mock_fill {
 	__u32 id;
@@ -497,7 +497,8 @@ struct p2pbuf_mock_fill {
  * @torn: out, I/O whose table changed while it was using it
  * @revoked: out, calls of revoked()
  * @revoked_active: out, of which while I/O was active
- * @late: out, times its device's driver went before revoked() was called
+ * @late: out, times a device's driver went before revoked() of an importer on
+ *	it was over; of all importers since the module was loaded
  * @pad: 0
  * @dead: out, the attachment is revoked
  * @locked: out, CORE: somebody holds the resv right now; what follows and
