@@ -169,9 +169,9 @@ static int p2pbuf_attachment_try_map(struct p2pbuf_attachment *att,
 	if (p2pbuf_attachment_fences_pending(att))
 		return MAP_AGAIN;
 	sgt = dma_buf_map_attachment(att->attach, DMA_BIDIRECTIONAL);
-	if ((sgt == ERR_PTR(-EINTR) || sgt == ERR_PTR(-ERESTARTSYS)) &&
-	    !p2pbuf_interrupted())
-		return MAP_LATER;
+	/* No verdict: nobody was asked, or nobody answered. */
+	if (sgt == ERR_PTR(-EINTR) || sgt == ERR_PTR(-ERESTARTSYS))
+		return p2pbuf_interrupted() ? PTR_ERR(sgt) : MAP_LATER;
 	if (IS_ERR(sgt)) {
 		att->path.path = P2PBUF_PATH_REFUSED;
 		att->path.reason = P2PBUF_REASON_EXPORTER;
