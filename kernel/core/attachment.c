@@ -381,6 +381,31 @@ void p2pbuf_attachment_stats(struct p2pbuf_attachment *att,
 }
 EXPORT_SYMBOL_GPL(p2pbuf_attachment_stats);
 
+/**
+ * p2pbuf_attachment_peek - path and counters, if nobody holds the resv
+ * @att: the attachment
+ * @info: filled
+ * @stats: filled
+ *
+ * For reports that hold a lock which others need: an exporter may hold the resv
+ * for long.
+ *
+ * Context: process, only tries the resv.
+ * Return: false, with nothing filled, when the resv is held.
+ */
+bool p2pbuf_attachment_peek(struct p2pbuf_attachment *att,
+			    struct p2pbuf_path_info *info,
+			    struct p2pbuf_attachment_stats *stats)
+{
+	if (!dma_resv_trylock(att->dmabuf->resv))
+		return false;
+	*info = att->path;
+	*stats = att->stats;
+	dma_resv_unlock(att->dmabuf->resv);
+	return true;
+}
+EXPORT_SYMBOL_GPL(p2pbuf_attachment_peek);
+
 /*
  * The first attachment of @dev whose revocation is not over, with a reference:
  * what the importer frees for the device must be freed before the driver goes.
@@ -424,10 +449,7 @@ static struct notifier_block p2pbuf_bus_nb = {
 	.notifier_call = p2pbuf_bus_notify,
 };
 
-/*
- * Only tries the resv: an exporter may hold it for long, and everybody who
- * attaches, detaches or unbinds waits for the list of attachments meanwhile.
- */
+/* Everybody who attaches, detaches or unbinds waits for the list meanwhile. */
 static void p2pbuf_attachment_show(struct p2pbuf_attachment *att,
 				   struct seq_file *s)
 {
@@ -438,13 +460,10 @@ static void p2pbuf_attachment_show(struct p2pbuf_attachment *att,
 
 	seq_printf(s, "%s %s %s size=%zu ", att->ops->name, dev_name(att->dev),
 		   att->dmabuf->exp_name, att->dmabuf->size);
-	if (!dma_resv_trylock(att->dmabuf->resv)) {
+	if (!p2pbuf_attachment_peek(att, &info, &stats)) {
 		seq_puts(s, "busy\n");
 		return;
 	}
-	info = att->path;
-	stats = att->stats;
-	dma_resv_unlock(att->dmabuf->resv);
 	seq_printf(s, "path=%s generation=%llu mappings=%llu invalidations=%llu inline_waits=%llu%s reason: %s\n",
 		   p2pbuf_path_name(info.path), info.generation,
 		   stats.mappings, stats.invalidations, stats.inline_waits,

@@ -146,6 +146,9 @@ void p2pbuf_attachment_path(struct p2pbuf_attachment *att,
 			    struct p2pbuf_path_info *info);
 void p2pbuf_attachment_stats(struct p2pbuf_attachment *att,
 			     struct p2pbuf_attachment_stats *stats);
+bool p2pbuf_attachment_peek(struct p2pbuf_attachment *att,
+			    struct p2pbuf_path_info *info,
+			    struct p2pbuf_attachment_stats *stats);
 
 /**
  * p2pbuf_mapping_get_rcu - p2pbuf_mapping_get() for a caller under RCU

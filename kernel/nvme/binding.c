@@ -258,6 +258,22 @@ static void binding_sum(struct p2pbuf_nvme_binding *b,
 	}
 }
 
+static void binding_fill(struct p2pbuf_nvme_binding *b,
+			 const struct p2pbuf_attachment_stats *stats,
+			 struct p2pbuf_nvme_bind_info *info)
+{
+	info->flags = b->flags;
+	info->rights = b->rights;
+	info->offset = b->offset;
+	info->length = b->length;
+	info->lba_size = b->ns.lba_size;
+	info->max_io = b->ns.max_io;
+	info->capacity = b->ns.bytes;
+	info->invalidations = stats->invalidations;
+	info->table_bytes = b->import->charged;
+	binding_sum(b, info);
+}
+
 /* Fills all but size and id. */
 void p2pbuf_nvme_binding_info(struct p2pbuf_nvme_binding *b,
 			      struct p2pbuf_nvme_bind_info *info)
@@ -266,14 +282,17 @@ void p2pbuf_nvme_binding_info(struct p2pbuf_nvme_binding *b,
 
 	p2pbuf_attachment_path(b->att, &info->path);
 	p2pbuf_attachment_stats(b->att, &stats);
-	info->flags = b->flags;
-	info->rights = b->rights;
-	info->offset = b->offset;
-	info->length = b->length;
-	info->lba_size = b->ns.lba_size;
-	info->max_io = b->ns.max_io;
-	info->capacity = b->ns.bytes;
-	info->invalidations = stats.invalidations;
-	info->table_bytes = b->import->charged;
-	binding_sum(b, info);
+	binding_fill(b, &stats, info);
+}
+
+/* The same, or false while somebody holds the resv. */
+bool p2pbuf_nvme_binding_peek(struct p2pbuf_nvme_binding *b,
+			      struct p2pbuf_nvme_bind_info *info)
+{
+	struct p2pbuf_attachment_stats stats;
+
+	if (!p2pbuf_attachment_peek(b->att, &info->path, &stats))
+		return false;
+	binding_fill(b, &stats, info);
+	return true;
 }

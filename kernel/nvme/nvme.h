@@ -338,6 +338,8 @@ int p2pbuf_nvme_bind(struct p2pbuf_nvme_file *file,
 void p2pbuf_nvme_binding_destroy(struct p2pbuf_nvme_binding *b);
 void p2pbuf_nvme_binding_info(struct p2pbuf_nvme_binding *b,
 			      struct p2pbuf_nvme_bind_info *info);
+bool p2pbuf_nvme_binding_peek(struct p2pbuf_nvme_binding *b,
+			      struct p2pbuf_nvme_bind_info *info);
 
 /* Keep @b beyond the RCU read section that it was found in. */
 static inline void p2pbuf_nvme_binding_hold(struct p2pbuf_nvme_binding *b)

@@ -61,24 +61,33 @@ void p2pbuf_nvme_report_del(struct p2pbuf_nvme_binding *b)
 	mutex_unlock(&nvme_report_lock);
 }
 
+/* Everybody who binds or unbinds waits for the list meanwhile. */
+static void binding_show(struct p2pbuf_nvme_binding *b, struct seq_file *s)
+{
+	struct p2pbuf_nvme_bind_info info = {};
+
+	lockdep_assert_held(&nvme_report_lock);
+
+	seq_printf(s, "%pg %s ", b->ns.bdev, pci_name(b->ns.pdev));
+	if (!p2pbuf_nvme_binding_peek(b, &info)) {
+		seq_puts(s, "busy\n");
+		return;
+	}
+	seq_printf(s, "path=%s generation=%llu offset=%llu length=%llu rights=%x reads=%llu writes=%llu peer=%llu system=%llu errors=%llu deferred=%llu invalidations=%llu tables=%llu\n",
+		   p2pbuf_path_name(info.path.path), info.path.generation,
+		   info.offset, info.length, info.rights, info.reads,
+		   info.writes, info.bytes_peer, info.bytes_system,
+		   info.errors, info.deferred, info.invalidations,
+		   info.table_bytes);
+}
+
 static int bindings_show(struct seq_file *s, void *unused)
 {
 	struct p2pbuf_nvme_binding *b;
 
 	mutex_lock(&nvme_report_lock);
-	list_for_each_entry(b, &report_bindings, node) {
-		struct p2pbuf_nvme_bind_info info = {};
-
-		p2pbuf_nvme_binding_info(b, &info);
-		seq_printf(s, "%pg %s path=%s generation=%llu offset=%llu length=%llu rights=%x reads=%llu writes=%llu peer=%llu system=%llu errors=%llu deferred=%llu invalidations=%llu tables=%llu\n",
-			   b->ns.bdev, pci_name(b->ns.pdev),
-			   p2pbuf_path_name(info.path.path),
-			   info.path.generation, info.offset, info.length,
-			   info.rights, info.reads, info.writes,
-			   info.bytes_peer, info.bytes_system, info.errors,
-			   info.deferred, info.invalidations,
-			   info.table_bytes);
-	}
+	list_for_each_entry(b, &report_bindings, node)
+		binding_show(b, s);
 	mutex_unlock(&nvme_report_lock);
 	return 0;
 }
