@@ -34,6 +34,7 @@ struct p2pbuf_nvme_part {
 
 /**
  * struct p2pbuf_nvme_split - a command in parts
+ * @rcu: for freeing in any context
  * @ioucmd: the command
  * @b: its binding, held by the command
  * @io: the whole of it
@@ -43,6 +44,7 @@ struct p2pbuf_nvme_part {
  * @parts: one each, in order
  */
 struct p2pbuf_nvme_split {
+	struct rcu_head rcu;
 	struct io_uring_cmd *ioucmd;
 	struct p2pbuf_nvme_binding *b;
 	struct p2pbuf_nvme_io io;
@@ -82,7 +84,8 @@ static void split_put(struct p2pbuf_nvme_split *split)
 				split->io.length,
 				split->err ?: (s32)split->io.length,
 				split->io.write);
-	kvfree(split);
+	/* Perhaps with a spinlock of the driver held, and too large for slab. */
+	kvfree_rcu(split, rcu);
 }
 
 static void split_fail(struct p2pbuf_nvme_split *split, int err)
