@@ -118,9 +118,21 @@ int p2pbuf_nvme_ns_inspect(struct p2pbuf_nvme_ns *ns)
 	return ns->max_io ? 0 : -EOPNOTSUPP;
 }
 
+/* The driver's timeout handler looks for a device that is gone, and cancels. */
+static bool ns_expire(struct request *req, void *unused)
+{
+	blk_abort_request(req);
+	return true;
+}
+
 /**
  * p2pbuf_nvme_ns_poll - complete what only polling completes
  * @ns: the namespace
+ *
+ * Nor does anything but a timeout complete the commands of a drive that was
+ * pulled out while somebody waits for them before its driver may go, as the
+ * unbind notifier does: the driver would cancel them in its remove(). Their time
+ * is over, then, whatever io_timeout says.
  *
  * The queue pairs belong to the controller: commands of its other namespaces
  * complete as well.
@@ -140,6 +152,8 @@ bool p2pbuf_nvme_ns_poll(struct p2pbuf_nvme_ns *ns)
 	queue_for_each_hw_ctx(q, hctx, i)
 		if (hctx->type == HCTX_TYPE_POLL)
 			p2pbuf_nvme_queue_poll(ns, i, NULL, BLK_POLL_ONESHOT);
+	if (unlikely(pci_dev_is_disconnected(ns->pdev)))
+		blk_mq_tagset_busy_iter(q->tag_set, ns_expire, NULL);
 	percpu_ref_put(&q->q_usage_counter);
 	return true;
 }
