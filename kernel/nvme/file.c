@@ -8,6 +8,7 @@
  */
 #include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include "nvme.h"
@@ -187,7 +188,8 @@ static long file_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 	if (_IOC_TYPE(cmd) != P2PBUF_NVME_IOC_MAGIC ||
 	    _IOC_NR(cmd) >= ARRAY_SIZE(ioctl_table))
 		return -ENOTTY;
-	entry = &ioctl_table[_IOC_NR(cmd)];
+	entry = &ioctl_table[array_index_nospec(_IOC_NR(cmd),
+						ARRAY_SIZE(ioctl_table))];
 	ret = p2pbuf_args_fetch(&call.arg, entry->size, entry->min_size,
 				call.user);
 	if (ret < 0)
