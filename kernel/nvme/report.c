@@ -25,6 +25,7 @@ static struct p2pbuf_cause causes[] = {
 	{ EACCES, "no direction allowed by the file descriptors" },
 	{ EMFILE, "too many bindings in one open file" },
 	{ EDQUOT, "table memory over RLIMIT_MEMLOCK" },
+	{ EIO, "device does not answer, or cannot read its first block" },
 	{ ENODEV, "device going away" },
 	{ EREMOTEIO, "buffer in host memory" },
 	{ EHOSTUNREACH, "no route to the exporter's BAR" },

@@ -302,7 +302,7 @@ static const char *io_text(int code)
 {
 	switch (code) {
 	case EIO:
-		return "the drive reported an error, or was reset";
+		return "the drive reported an error, or was reset before it had the request";
 	case ENODATA:
 		return "the drive reported an unrecovered media error";
 	case ENODEV:
@@ -310,7 +310,7 @@ static const char *io_text(int code)
 	case ESTALE:
 		return "the namespace was reformatted or resized; bind anew";
 	case ETIMEDOUT:
-		return "the command timed out and was aborted";
+		return "the request timed out, or the drive was reset or removed while it had it";
 	case EROFS:
 		return "the disk is read-only";
 	case EREMOTEIO:

@@ -43,6 +43,8 @@
  *			file descriptors
  *	EMFILE		too many bindings in this open file
  *	EDQUOT		table memory over the user's RLIMIT_MEMLOCK
+ *	EIO		the device does not answer, or cannot read its first
+ *			block, which BIND reads to see how the driver behaves
  *	ENODEV		the device is being unbound
  *	EREMOTEIO	the buffer lies in host memory and
  *			P2PBUF_NVME_BIND_ALLOW_SYSTEM is not set
@@ -62,12 +64,20 @@
  *	EBUSY		write: the kernel could not drop the range from the
  *			disk's page cache; nothing was transferred
  *	ENODEV		the device is gone or unbound: bind anew
- *	ESTALE		the namespace was reformatted or resized: bind anew
+ *	ESTALE		the namespace was reformatted or resized: bind anew.
+ *			One format is not noticed: protection information
+ *			within the block, of the same block size and number
+ *			of blocks as before. The administrator who formats a
+ *			drive to that must end its bindings first: blocks are
+ *			longer on the wire then than the memory behind them.
  *	EREMOTEIO	P2PBUF_NVME_BIND_PEER_ONLY, and the exporter moved
  *			the buffer to host memory
- *	EIO		the device reported an error, or was reset
+ *	EIO		the device reported an error, or it was reset before it
+ *			was given the command
  *	ENODATA		the device reported an unrecovered media error
- *	ETIMEDOUT	the command timed out and was aborted
+ *	ETIMEDOUT	the command did not come to its end: it timed out and
+ *			was aborted, or the device was reset, or removed, while
+ *			it had it
  *	the path errors of BIND, when the exporter moved the buffer to where
  *	the device cannot reach it; and the exporter's own error from mapping
  *	it anew
