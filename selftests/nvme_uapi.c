@@ -5,6 +5,7 @@
  */
 #include <grp.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <liburing.h>
@@ -837,6 +838,61 @@ TEST(peer_only)
 			      P2PBUF_PLACEMENT_VRAM, 0));
 	EXPECT_EQ(4096, ptn_read(&rig.ring, rig.node, strict, 0, DEV, 4096));
 	ptn_rig_close(&rig);
+}
+
+/**
+ * struct scribbler - writes the first block of a disk until it is told to stop
+ * @disk: which
+ * @page: what; its first byte counts
+ * @times: how often it did
+ * @stop: enough
+ * @ret: 0, or the -errno it ended with
+ */
+struct scribbler {
+	struct ptn_disk *disk;
+	char *page;
+	unsigned long times;
+	int stop;
+	int ret;
+};
+
+static void *scribble(void *arg)
+{
+	struct scribbler *s = arg;
+
+	while (!s->ret && !__atomic_load_n(&s->stop, __ATOMIC_ACQUIRE)) {
+		memset(s->page, s->times, 4096);
+		s->ret = ptn_disk_write(s->disk, s->page, 4096, 0);
+		__atomic_add_fetch(&s->times, 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+/* BIND reads the first block to see what the driver does; it may be in use. */
+TEST_F_TIMEOUT(ioctls, bind_while_the_first_block_changes, 120)
+{
+	struct ptn_rig *rig = &self->rig;
+	struct scribbler s = { .disk = &rig->disk };
+	char *before = rig->scratch;
+	pthread_t thread;
+	int i, id;
+
+	s.page = before + 4096;
+	ASSERT_EQ(0, ptn_disk_read(&rig->disk, before, 4096, 0));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, scribble, &s));
+	for (i = 0; i < 40; i++) {
+		id = ptn_bind(rig->node, rig->buffer.dmabuf, rig->disk.fd,
+			      P2PBUF_NVME_BIND_ALLOW_SYSTEM);
+		EXPECT_LT(0, id)
+			TH_LOG("round %d: %s", i, strerror(-id));
+		if (id > 0)
+			EXPECT_EQ(0, ptn_unbind(rig->node, id));
+	}
+	__atomic_store_n(&s.stop, 1, __ATOMIC_RELEASE);
+	ASSERT_EQ(0, pthread_join(thread, NULL));
+	EXPECT_EQ(0, s.ret);
+	EXPECT_LT(0, s.times);
+	EXPECT_EQ(0, ptn_disk_write(&rig->disk, before, 4096, 0));
 }
 
 TEST_HARNESS_MAIN
