@@ -141,6 +141,63 @@ TEST_F(range, never_outside)
 	EXPECT_EQ(SIZE, ptn_check_poison(map, SIZE));
 }
 
+/* The drive `error` fails each read that covers this sector. */
+#define BAD_READ	(65536ULL * 512)
+#define BAD_SIZE	(8 * PTN_MIB)
+
+/* Nobody says what a read leaves that failed, in its range; outside it nothing. */
+static void fail_a_read(struct __test_metadata *_metadata, struct ptn_rig *rig,
+			int id, __u64 buf, __u64 before, __u64 len)
+{
+	char *map = rig->buffer.map;
+	__u64 at = PTN_MIB + buf;
+	int ret;
+
+	ptn_poison(map, BAD_SIZE);
+	ret = read_id(rig, id, buf, BAD_READ - before, len);
+	EXPECT_TRUE(ret == -EIO || ret == -ENODATA)
+		TH_LOG("%llu bytes, bad at %llu: %d", len, before, ret);
+	EXPECT_EQ(at, ptn_check_poison(map, at))
+		TH_LOG("%llu bytes, bad at %llu", len, before);
+	EXPECT_EQ(BAD_SIZE - at - len,
+		  ptn_check_poison(map + at + len, BAD_SIZE - at - len))
+		TH_LOG("%llu bytes, bad at %llu", len, before);
+}
+
+/* In one command, and in each part of one that is split. */
+TEST(failed_never_outside)
+{
+	const __u64 page = PTN_PAGE, sector = 512;
+	struct ptn_rig rig;
+	__u64 part, buf;
+	int id;
+
+	PTN_RIG_OPEN(&rig, .role = "error", .kind = PTN_VRAM,
+		     .size = BAD_SIZE);
+	/* The drive does what this test takes it to do. */
+	ASSERT_NE(0, ptn_disk_read(&rig.disk, rig.scratch, sector, BAD_READ));
+	id = bind_at(&rig, PTN_MIB, BAD_SIZE - 2 * PTN_MIB);
+	ASSERT_LT(0, id);
+	part = rig.bind.max_io;
+	ASSERT_GE(BAD_SIZE - 4 * PTN_MIB, 4 * part);
+	for (buf = PTN_MIB; buf <= PTN_MIB + 4; buf += 4) {
+		fail_a_read(_metadata, &rig, id, buf, 0, sector);
+		fail_a_read(_metadata, &rig, id, buf, 0, page);
+		fail_a_read(_metadata, &rig, id, buf, page - sector, page);
+		fail_a_read(_metadata, &rig, id, buf, part / 2, part);
+		fail_a_read(_metadata, &rig, id, buf, 0, 4 * part - page);
+		fail_a_read(_metadata, &rig, id, buf, part + page, 4 * part -
+			    page);
+		fail_a_read(_metadata, &rig, id, buf, 3 * part, 3 * part +
+			    sector);
+	}
+	/* Up to the first byte of the binding, and to its last. */
+	fail_a_read(_metadata, &rig, id, 0, part, 2 * part);
+	fail_a_read(_metadata, &rig, id, BAD_SIZE - 2 * PTN_MIB - 2 * part,
+		    part, 2 * part);
+	ptn_rig_close(&rig);
+}
+
 /* The binding alone keeps buffer and disk. */
 TEST_F(range, file_descriptors_closed)
 {
