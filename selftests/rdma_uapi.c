@@ -8,6 +8,7 @@
 
 #include "p2pbuf_test_rig.h"
 #include "p2pbuf_test_rdma.h"
+#include "p2pbuf_test_changer.h"
 
 #define BUFFER		(4 * PTD_MIB)
 #define PAGE		4096ull
@@ -418,6 +419,127 @@ TEST_F(connection, sqe)
 	ASSERT_EQ(1, io_uring_submit(&small));
 	EXPECT_EQ(-EINVAL, ptd_wait(&small, NULL));
 	io_uring_queue_exit(&small);
+}
+
+/* The middle of a buffer, its id 1, and another piece, which is shorter. */
+#define EDGE		(64 * 1024ull)
+#define MIDDLE		(PTD_MIB - 2 * EDGE)
+
+static int import_pieces(int fd, int dmabuf)
+{
+	struct p2pbuf_rdma_import middle = {
+		.size = sizeof(middle),
+		.flags = P2PBUF_RDMA_IMPORT_ALLOW_SYSTEM,
+		.dmabuf_fd = dmabuf, .id = 1, .offset = EDGE, .length = MIDDLE,
+	}, other = middle;
+	int ret = ptd_ioctl(fd, P2PBUF_RDMA_IMPORT, &middle);
+
+	other.id = 2;
+	other.offset = 0;
+	other.length = PAGE;
+	return ret ? ret : ptd_ioctl(fd, P2PBUF_RDMA_IMPORT, &other);
+}
+
+static void read_what_changes(struct __test_metadata *_metadata, int fd,
+			      struct io_uring *ring, const struct ptn_buffer *to,
+			      const struct p2pbuf_rdma_cmd *cmd,
+			      struct pt_changer *c)
+{
+	__u8 *map = to->map, *place = map + EDGE + cmd->local_offset;
+	int ret;
+
+	memset(map, PTD_POISON, to->size);
+	/* there is one SQE */
+	ASSERT_EQ(0, pt_changer_start(c, ring->sq.sqes->cmd));
+	while (pt_changer_goes_on(c, 50, 1000)) {
+		memset(place, PTD_POISON, PAGE);
+		ret = ptd_io(ring, fd, P2PBUF_RDMA_URING_READ, cmd);
+		EXPECT_TRUE(ret == (int)PAGE || ret == c->error)
+			TH_LOG("%s: %d", c->name, ret);
+		EXPECT_EQ(PAGE, ret > 0 ? ptd_check(place, PAGE, c->at) :
+			  ptd_check_poison(place, PAGE));
+		c->good += ret > 0;
+		c->bad += ret <= 0;
+	}
+	pt_changer_stop(c);
+	EXPECT_EQ(place - map, ptd_check_poison(map, place - map));
+	place += PAGE;
+	EXPECT_EQ(map + to->size - place,
+		  ptd_check_poison(place, map + to->size - place));
+}
+
+/*
+ * A thread of the kernel's reads the SQEs, which change all the time. Each
+ * command reads one page of the peer's to where it is told to, or nothing.
+ */
+TEST_F_TIMEOUT(connection, sqe_changes_while_it_is_read, 120)
+{
+	struct io_uring_params p = {
+		.flags = IORING_SETUP_SQPOLL | IORING_SETUP_SQE128,
+		.sq_thread_idle = 50,
+	};
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = PAGE,
+	};
+	const int a = self->a->fd, b = self->b->fd;
+	const __u64 last = MIDDLE - PAGE;
+	__u8 *from = self->buffer.map;
+	struct p2pbuf_rdma_remote_info info;
+	int ret = -ETIMEDOUT;
+	struct ptn_buffer to;
+	const char *missed;
+	struct io_uring ring;
+	unsigned int i;
+
+	ASSERT_EQ(0, ptn_buffer_alloc(&to, PTN_UDMABUF, PTD_MIB));
+	ASSERT_EQ(0, import_pieces(a, to.dmabuf));
+	ASSERT_EQ(0, import_pieces(b, self->buffer.dmabuf));
+	ASSERT_EQ(0, ptd_grant(b, 2, PTD_BOTH));
+	ASSERT_EQ(0, ptd_grant(b, 1, PTD_BOTH));
+	ASSERT_EQ(0, ptd_remote_info(a, 2, PTD_MS, &info));
+	ASSERT_EQ(0, ptd_remote_info(a, 1, PTD_MS, &info));
+	/* Its first page, its last; nothing else looks like them. */
+	ptd_fill(from, self->buffer.size, 9);
+	ptd_fill(from + EDGE, PAGE, 1);
+	ptd_fill(from + EDGE + last, PAGE, 2);
+#define FIELD(_field, _good, _bad, _error, _seed) {			\
+		.name = #_field,					\
+		.offset = offsetof(struct p2pbuf_rdma_cmd, _field),	\
+		.bytes = sizeof(cmd._field),				\
+		.values = { _good, _bad },				\
+		.error = _error, .at = _seed,				\
+	}
+	struct pt_changer fields[] = {
+		FIELD(local_id, 1, 2, -ERANGE, 2),
+		FIELD(remote_id, 1, 2, -ERANGE, 2),
+		FIELD(local_offset, 0, MIDDLE, -ERANGE, 1),
+		FIELD(remote_offset, 0, MIDDLE, -ERANGE, 1),
+		FIELD(length, PAGE, PAGE | MIDDLE, -ERANGE, 1),
+		FIELD(flags, 0, 1u << 31, -EINVAL, 1),
+		FIELD(imm, 0, 1u << 31, -EINVAL, 1),
+		FIELD(epoch, info.epoch, info.epoch ^ 1ull << 40, -ESTALE, 1),
+	};
+#undef FIELD
+	/* Parked until it is registered, which may take longer than wait_ms. */
+	for (i = 0; i < 100 && ret == -ETIMEDOUT; i++)
+		ret = ptd_io(&self->a->ring, a, P2PBUF_RDMA_URING_READ, &cmd);
+	ASSERT_EQ((int)PAGE, ret);
+	ASSERT_EQ(0, io_uring_queue_init_params(1, &ring, &p));
+	for (i = 0; i < ARRAY_SIZE(fields); i++) {
+		struct p2pbuf_rdma_cmd now = cmd;
+
+		/* What the shorter pieces do not have. */
+		if (fields[i].at == 2) {
+			now.local_offset = last;
+			now.remote_offset = last;
+		}
+		read_what_changes(_metadata, a, &ring, &to, &now, &fields[i]);
+	}
+	io_uring_queue_exit(&ring);
+	ptn_buffer_free(&to);
+	missed = pt_changer_missed(_metadata, fields, ARRAY_SIZE(fields));
+	if (missed)
+		SKIP(return, "%s did not change at the right moment", missed);
 }
 
 /* A read-only descriptor gives no right to write, neither us nor the peer. */

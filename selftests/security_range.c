@@ -6,15 +6,16 @@
  * range is ever touched. Documentation/security.rst names each case.
  */
 #include <liburing.h>
-#include <pthread.h>
-#include <stdatomic.h>
+#include <stddef.h>
 
 #include "p2pbuf_test_rig.h"
+#include "p2pbuf_test_changer.h"
 
 #define SIZE	(1ULL << 20)
 #define EDGE	(64 * PTN_KIB)
 #define MIDDLE	(SIZE - 2 * EDGE)
 #define SEED	0x5eed
+#define DISK_SEED	0xd15c
 #define DEV	(32 * PTN_MIB)
 
 /* A binding of the middle of a buffer, with a pattern on both sides of it. */
@@ -175,97 +176,174 @@ TEST_F(range, objects)
 
 /* ---- numbers that change ---------------------------------------------------------- */
 
-struct changer {
-	volatile __u64 *word;
-	__u64 values[2];
-	atomic_int stop;
-};
-
-static void *change(void *arg)
+/* What a binding of the middle reads, from its first byte to its last. */
+static void middle_is_the_range(struct __test_metadata *_metadata,
+				struct ptn_rig *rig, __u32 id)
 {
-	struct changer *c = arg;
-	unsigned int i;
+	char *middle = (char *)rig->buffer.map + EDGE;
 
-	for (i = 0; !atomic_load(&c->stop); i++)
-		*c->word = c->values[i % 2];
-	return NULL;
+	ptn_poison(middle, MIDDLE);
+	EXPECT_EQ((int)MIDDLE, ptn_read(&rig->ring, rig->node, id, 0, DEV,
+					MIDDLE));
+	EXPECT_EQ(MIDDLE, ptn_check(middle, MIDDLE, DISK_SEED, DEV));
+	EXPECT_EQ(-ERANGE, ptn_read(&rig->ring, rig->node, id, MIDDLE, DEV,
+				    512));
+	EXPECT_EQ(-ERANGE, ptn_read(&rig->ring, rig->node, id, -512ULL, DEV,
+				    512));
+	edges_untouched(_metadata, rig);
 }
 
-/*
- * The struct says a good range and one outside by turns. What BIND took is
- * what it judged: the reply tells a range that is part of the buffer, and I/O
- * stays in it.
- */
-TEST_F(range, ioctl_changes_while_it_is_read)
+static void bind_what_changes(struct __test_metadata *_metadata,
+			      struct ptn_rig *rig, struct pt_changer *c)
 {
-	struct ptn_rig *rig = &self->rig;
 	struct p2pbuf_nvme_bind *bind = ptn_memory(4096);
-	struct changer c = {
-		.word = &bind->length,
-		.values = { MIDDLE, -4096ULL },
-	};
-	unsigned int i, taken = 0;
-	pthread_t thread;
+	struct p2pbuf_nvme_bind_info info;
+	int ret;
 
 	ASSERT_NE(NULL, bind);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, change, &c));
-	for (i = 0; i < 200; i++) {
-		struct p2pbuf_nvme_bind_info info;
-		int ret;
-
-		bind->size = sizeof(*bind);
-		bind->dmabuf_fd = rig->buffer.dmabuf;
-		bind->bdev_fd = rig->disk.fd;
-		bind->offset = EDGE;
-		bind->id = 0;
-		bind->rights = 0;
+	ASSERT_EQ(0, pt_changer_start(c, bind));
+	while (pt_changer_goes_on(c, 40, 500)) {
+		*bind = (struct p2pbuf_nvme_bind){
+			.size = sizeof(*bind),
+			.dmabuf_fd = rig->buffer.dmabuf,
+			.bdev_fd = rig->disk.fd,
+			.offset = EDGE,
+			.length = MIDDLE,
+		};
+		pt_changer_meet(c);
 		ret = ptx_ioctl(rig->node, P2PBUF_NVME_BIND, bind);
-		EXPECT_TRUE(!ret || ret == -ERANGE);
-		if (ret)
+		EXPECT_TRUE(!ret || ret == c->error)
+			TH_LOG("%s: %d", c->name, ret);
+		if (ret) {
+			c->bad++;
 			continue;
-		taken++;
+		}
 		ASSERT_EQ(0, ptn_info(rig->node, bind->id, &info));
-		/* user memory may be read half old, half new */
-		EXPECT_GE(SIZE - EDGE, info.length);
-		EXPECT_LT(0, info.length);
+		EXPECT_EQ(EDGE, info.offset);
+		EXPECT_EQ(MIDDLE, info.length);
+		EXPECT_EQ(0, info.flags);
+		if (c->good++ < 10)
+			middle_is_the_range(_metadata, rig, bind->id);
 		EXPECT_EQ(0, ptn_unbind(rig->node, bind->id));
 	}
-	atomic_store(&c.stop, 1);
-	pthread_join(thread, NULL);
-	TH_LOG("%u of %u were bound", taken, i);
+	pt_changer_stop(c);
 	munmap(bind, 4096);
+}
+
+/* What BIND takes is what it judged: the reply tells it, and I/O stays in it. */
+TEST_F_TIMEOUT(range, ioctl_changes_while_it_is_read, 60)
+{
+	struct ptn_rig *rig = &self->rig;
+	const __u64 wrong = 1ULL << 63;
+	const __u32 high = 1U << 31, fd = 1U << 30;
+#define FIELD(_field, _good, _bad, _error) {				\
+		.name = #_field,					\
+		.offset = offsetof(struct p2pbuf_nvme_bind, _field),	\
+		.bytes = sizeof(((struct p2pbuf_nvme_bind *)0)->_field), \
+		.values = { _good, _bad },				\
+		.error = _error,					\
+	}
+	const __u32 size = sizeof(struct p2pbuf_nvme_bind);
+	const __u32 dmabuf = rig->buffer.dmabuf, disk = rig->disk.fd;
+	struct pt_changer fields[] = {
+		FIELD(size, size, size | high, -E2BIG),
+		FIELD(flags, 0, high, -EINVAL),
+		FIELD(dmabuf_fd, dmabuf, dmabuf | fd, -EBADF),
+		FIELD(bdev_fd, disk, disk | fd, -EBADF),
+		FIELD(offset, EDGE, EDGE | wrong, -ERANGE),
+		FIELD(length, MIDDLE, MIDDLE | wrong, -ERANGE),
+	};
+#undef FIELD
+	const char *missed;
+	unsigned int i;
+
+	ASSERT_EQ(0, ptn_disk_fill(&rig->disk, DEV, MIDDLE, DISK_SEED,
+				   rig->scratch, PTN_SCRATCH));
+	for (i = 0; i < ARRAY_SIZE(fields); i++)
+		bind_what_changes(_metadata, rig, &fields[i]);
+	missed = pt_changer_missed(_metadata, fields, ARRAY_SIZE(fields));
+	if (missed)
+		SKIP(return, "%s did not change at the right moment", missed);
+}
+
+static void read_what_changes(struct __test_metadata *_metadata,
+			      struct ptn_rig *rig, struct io_uring *ring,
+			      int id, struct pt_changer *c)
+{
+	char *middle = (char *)rig->buffer.map + EDGE, *place;
+	int ret;
+
+	ptn_poison(middle, MIDDLE);
+	place = middle + c->at;
+	/* there is one SQE */
+	ASSERT_EQ(0, pt_changer_start(c, ring->sq.sqes));
+	while (pt_changer_goes_on(c, 100, 2000)) {
+		ptn_poison(place, PTN_PAGE);
+		ret = ptn_read(ring, rig->node, id, c->at, DEV, PTN_PAGE);
+		EXPECT_TRUE(ret == (int)PTN_PAGE || ret == c->error)
+			TH_LOG("%s: %d", c->name, ret);
+		EXPECT_EQ(PTN_PAGE, ret > 0 ?
+			  ptn_check(place, PTN_PAGE, DISK_SEED, DEV) :
+			  ptn_check_poison(place, PTN_PAGE));
+		c->good += ret > 0;
+		c->bad += ret <= 0;
+	}
+	pt_changer_stop(c);
+	EXPECT_EQ(c->at, ptn_check_poison(middle, c->at));
+	EXPECT_EQ(MIDDLE - PTN_PAGE - c->at,
+		  ptn_check_poison(place + PTN_PAGE,
+				   MIDDLE - PTN_PAGE - c->at));
+	edges_untouched(_metadata, rig);
 }
 
 /*
  * A ring whose SQEs are read by a thread of the kernel's, and changed all the
- * time: inside and outside the range by turns.
+ * time. Each command reads a page to where it is told to, or nothing.
  */
-TEST_F(range, sqe_changes_while_it_is_read)
+TEST_F_TIMEOUT(range, sqe_changes_while_it_is_read, 60)
 {
 	struct ptn_rig *rig = &self->rig;
 	struct io_uring_params p = {
 		.flags = IORING_SETUP_SQPOLL, .sq_thread_idle = 50,
 	};
+	const __u64 last = MIDDLE - PTN_PAGE;
+	const char *missed;
 	struct io_uring ring;
-	struct changer c = { .values = { 0, MIDDLE - 2048 } };
-	unsigned int i, done = 0;
-	pthread_t thread;
+	unsigned int i;
+	int other;
 
-	ASSERT_EQ(0, io_uring_queue_init_params(1, &ring, &p));
-	/* there is one SQE, and its addr is at byte 16 */
-	c.word = (volatile __u64 *)((char *)ring.sq.sqes + 16);
-	ASSERT_EQ(0, pthread_create(&thread, NULL, change, &c));
-	for (i = 0; i < 500; i++) {
-		int ret = ptn_read(&ring, rig->node, self->id, 0, DEV, 4096);
-
-		EXPECT_TRUE(ret == 4096 || ret == -ERANGE);
-		done += ret == 4096;
+	/* Shorter, and elsewhere: not to be taken half for the one, half so. */
+	other = ptn_bind_range(rig->node, rig->buffer.dmabuf, rig->disk.fd, 0,
+			       PTN_PAGE, 0, NULL);
+	ASSERT_LT(0, other);
+	ASSERT_GT(256, self->id | other);
+#define FIELD(_name, _at, _bytes, _good, _bad, _error, _addr) {		\
+		.name = _name, .offset = _at, .bytes = _bytes,		\
+		.values = { _good, _bad }, .error = _error, .at = _addr, \
 	}
-	atomic_store(&c.stop, 1);
-	pthread_join(thread, NULL);
-	TH_LOG("%u of %u were done", done, i);
+#define CMD(_field) (offsetof(struct io_uring_sqe, cmd) +		\
+		     offsetof(struct p2pbuf_nvme_cmd, _field))
+	struct pt_changer fields[] = {
+		FIELD("addr", offsetof(struct io_uring_sqe, addr), 8,
+		      0, MIDDLE, -ERANGE, 0),
+		FIELD("len", offsetof(struct io_uring_sqe, len), 4,
+		      PTN_PAGE, PTN_PAGE | MIDDLE, -ERANGE, 0),
+		FIELD("dev_offset", CMD(dev_offset), 8,
+		      DEV, DEV | 1ULL << 40, -ERANGE, 0),
+		FIELD("id", CMD(id), 4, self->id, other, -ERANGE, last),
+		FIELD("flags", CMD(flags), 4, 0, 1U << 31, -EINVAL, 0),
+	};
+#undef CMD
+#undef FIELD
+	ASSERT_EQ(0, ptn_disk_fill(&rig->disk, DEV, PTN_PAGE, DISK_SEED,
+				   rig->scratch, PTN_SCRATCH));
+	ASSERT_EQ(0, io_uring_queue_init_params(1, &ring, &p));
+	for (i = 0; i < ARRAY_SIZE(fields); i++)
+		read_what_changes(_metadata, rig, &ring, self->id, &fields[i]);
 	io_uring_queue_exit(&ring);
-	edges_untouched(_metadata, rig);
+	missed = pt_changer_missed(_metadata, fields, ARRAY_SIZE(fields));
+	if (missed)
+		SKIP(return, "%s did not change at the right moment", missed);
 }
 
 /* ---- what others hold ------------------------------------------------------------- */
