@@ -92,38 +92,65 @@ TEST_F_TIMEOUT(nic, stays_there, 120)
 		  ptd_object_place(e->exporter, &e->there));
 }
 
+/* Two buffers that differ in their places alone have the same replies. */
+static void compare_ends(struct __test_metadata *_metadata, struct ptd_ends *e,
+			 __u64 start, __u64 end)
+{
+	struct p2pbuf_rdma_buffer_info a, b;
+	struct p2pbuf_rdma_import here, there;
+
+	ASSERT_EQ(0, ptd_object_import(e->pair.a.fd, &e->here, &here));
+	ASSERT_EQ(0, ptd_object_import(e->pair.b.fd, &e->there, &there));
+	ASSERT_EQ(0, ptd_buffer_info(e->pair.a.fd, 1, &a));
+	ASSERT_EQ(0, ptd_buffer_info(e->pair.b.fd, 1, &b));
+	pta_hide_no_device(&here.path);
+	pta_hide_no_device(&there.path);
+	pta_hide_no_device(&a.path);
+	pta_hide_no_device(&b.path);
+	/* The caller's own. */
+	there.dmabuf_fd = here.dmabuf_fd;
+	EXPECT_EQ(0, pta_addresses(&here, sizeof(here), start, end));
+	EXPECT_EQ(0, pta_addresses(&a, sizeof(a), start, end));
+	EXPECT_EQ(sizeof(here), pta_differs(&here, &there, sizeof(here)));
+	EXPECT_EQ(sizeof(a), pta_differs(&a, &b, sizeof(a)));
+}
+
 /* Registered by the BAR's addresses, of which nobody is told. */
 TEST_F_TIMEOUT(nic, no_address_in_replies, 120)
 {
 	struct p2pbuf_rdma_buffer_info buffer;
 	struct p2pbuf_rdma_remote_info remote;
 	struct ptd_ends *e = &self->ends;
+	struct p2pbuf_rdma_listen listen = {
+		.size = sizeof(listen), .addr = ptd_address(0),
+	}, asked = listen;
 	struct drm_p2pbuf_device_info device;
-	struct p2pbuf_rdma_import here, there;
 	struct p2pbuf_rdma_info info;
 	__u64 start, end;
+	int listener;
 
 	if (ptm_expect("refused"))
 		SKIP(return, "%s", no_way);
 	ASSERT_EQ(0, ptx_device_info(e->exporter, &device));
 	if (pta_bar_range(&device, &start, &end))
 		SKIP(return, "nobody tells where the BAR is");
-	ASSERT_EQ(0, ptd_object_import(e->pair.a.fd, &e->here, &here));
-	ASSERT_EQ(0, ptd_object_import(e->pair.b.fd, &e->there, &there));
+	compare_ends(_metadata, e, start, end);
 	ASSERT_EQ(0, ptd_grant(e->pair.b.fd, 1, PTD_BOTH));
 	ASSERT_TRUE(ptd_there_and_back(e, 1));
 	ASSERT_EQ(0, ptd_info(e->pair.a.fd, &info));
 	ASSERT_EQ(0, ptd_buffer_info(e->pair.b.fd, 1, &buffer));
 	ASSERT_EQ(0, ptd_remote_info(e->pair.a.fd, 1, PTD_MS, &remote));
-	/* "no device" is all ones and looks like half an address */
-	ASSERT_EQ(P2PBUF_PATH_NO_DEVICE, here.path.blocker);
-	ASSERT_EQ(P2PBUF_PATH_NO_DEVICE, buffer.path.blocker);
-	here.path.blocker = 0;
-	buffer.path.blocker = 0;
-	EXPECT_EQ(0, pta_addresses(&here, sizeof(here), start, end));
+	pta_hide_no_device(&buffer.path);
 	EXPECT_EQ(0, pta_addresses(&info, sizeof(info), start, end));
 	EXPECT_EQ(0, pta_addresses(&buffer, sizeof(buffer), start, end));
 	EXPECT_EQ(0, pta_addresses(&remote, sizeof(remote), start, end));
+	listener = ptd_open();
+	ASSERT_LE(0, listener);
+	ASSERT_EQ(0, ptd_ioctl(listener, P2PBUF_RDMA_LISTEN, &listen));
+	/* The port is any number; all else is the caller's own. */
+	asked.addr.port = listen.addr.port;
+	EXPECT_EQ(sizeof(asked), pta_differs(&asked, &listen, sizeof(asked)));
+	close(listener);
 }
 
 TEST_F_TIMEOUT(nic, moves, 240)

@@ -115,55 +115,159 @@ TEST_F(security, memory_of_others_is_zero)
 
 /* ---- addresses -------------------------------------------------------------- */
 
+/* An object of an open file of its own, and all that is said of it. */
+struct told {
+	int fd;
+	int dmabuf;
+	struct drm_p2pbuf_gem_create create;
+	struct drm_p2pbuf_gem_info info;
+	struct drm_p2pbuf_device_info device;
+};
+
+enum { IN_VRAM, IN_SYSTEM, WINDOW, KINDS };
+
+static int tell(struct told *t, int kind, __u64 window)
+{
+	int ret;
+
+	t->fd = ptx_open(0);
+	if (t->fd < 0)
+		return t->fd;
+	if (kind == WINDOW)
+		ret = ptx_create_window(t->fd, SIZE, window, &t->create);
+	else
+		ret = ptx_create(t->fd, SIZE, kind == IN_VRAM ? VRAM : SYSTEM,
+				 0, &t->create);
+	if (ret)
+		return ret;
+	t->dmabuf = ptx_export(t->fd, t->create.handle, true);
+	ret = ptx_info(t->fd, t->create.handle, &t->info);
+	return t->dmabuf < 0 ? t->dmabuf : ret;
+}
+
+/* No address, and nothing that depends on where it lies. */
+#define TELLS_NOTHING(a, b) do {					\
+	EXPECT_EQ(0, pta_addresses(&(a), sizeof(a), start, end));	\
+	EXPECT_EQ(sizeof(a), pta_differs(&(a), &(b), sizeof(a)));	\
+} while (0)
+
+#define TEXT_TELLS_NOTHING(a, b) do {					\
+	char _a[64], _b[64];						\
+									\
+	snprintf(_a, sizeof(_a), "/proc/self/fdinfo/%d", a);		\
+	snprintf(_b, sizeof(_b), "/proc/self/fdinfo/%d", b);		\
+	EXPECT_EQ(0, pta_addresses_in_text(_a, start, end));		\
+	EXPECT_EQ(0, pta_lines_differ(_a, _b));				\
+} while (0)
+
 TEST_F(security, no_address_in_replies)
 {
-	struct drm_p2pbuf_gem_create bo;
-	struct drm_p2pbuf_gem_info gem;
+	const char *pci = getenv("P2PBUF_NVME_MAIN_PCI");
+	struct drm_p2pbuf_peer_info peer = {};
+	unsigned int domain, bus, dev, fn;
+	struct told a, b;
 	__u64 start, end;
-	char path[64];
-	int dmabuf, i;
+	int kind;
 
 	if (pta_bar_range(&self->info, &start, &end))
 		SKIP(return, "nobody tells where the BAR is");
-	EXPECT_EQ(0, pta_addresses(&self->info, sizeof(self->info), start, end));
-	for (i = 0; i < 3; i++) {
-		ASSERT_EQ(0, i == 2 ? ptx_create_window(self->fd, SIZE, 0, &bo) :
-			  ptx_create(self->fd, SIZE, i ? SYSTEM : VRAM, 0,
-				     &bo));
-		EXPECT_EQ(0, pta_addresses(&bo, sizeof(bo), start, end));
-		ASSERT_EQ(0, ptx_info(self->fd, bo.handle, &gem));
-		EXPECT_EQ(0, pta_addresses(&gem, sizeof(gem), start, end));
-		dmabuf = ptx_export(self->fd, bo.handle, true);
-		ASSERT_LE(0, dmabuf);
-		snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", dmabuf);
-		EXPECT_EQ(0, pta_addresses_in_text(path, start, end));
-		close(dmabuf);
+	for (kind = 0; kind < KINDS; kind++) {
+		ASSERT_EQ(0, tell(&a, kind, 0));
+		ASSERT_EQ(0, tell(&b, kind, SIZE));
+		ASSERT_EQ(0, ptx_device_info(a.fd, &a.device));
+		ASSERT_EQ(0, ptx_device_info(b.fd, &b.device));
+		/* The caller's own; and what DRM counts up for mmap(). */
+		a.create.window_offset = b.create.window_offset;
+		EXPECT_EQ(a.create.mmap_offset, a.info.mmap_offset);
+		EXPECT_EQ(b.create.mmap_offset, b.info.mmap_offset);
+		a.create.mmap_offset = 0;
+		b.create.mmap_offset = 0;
+		a.info.mmap_offset = 0;
+		b.info.mmap_offset = 0;
+		TELLS_NOTHING(a.create, b.create);
+		TELLS_NOTHING(a.info, b.info);
+		TELLS_NOTHING(a.device, b.device);
+		TEXT_TELLS_NOTHING(a.dmabuf, b.dmabuf);
+		TEXT_TELLS_NOTHING(a.fd, b.fd);
+		close(a.dmabuf);
+		close(b.dmabuf);
+		close(a.fd);
+		close(b.fd);
 	}
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", self->fd);
-	EXPECT_EQ(0, pta_addresses_in_text(path, start, end));
-	/* the test would see one */
-	snprintf(path, sizeof(path), "/proc/iomem");
-	EXPECT_LT(0, pta_addresses_in_text(path, start, end));
+	/* All of this one is known. */
+	if (pci && sscanf(pci, "%x:%x:%x.%x", &domain, &bus, &dev, &fn) == 4) {
+		peer.pci = domain << 16 | bus << 8 | dev << 3 | fn;
+		fn = peer.pci;
+		ASSERT_EQ(0, ptx_ioctl(self->fd, DRM_IOCTL_P2PBUF_PEER_INFO,
+				       &peer));
+		EXPECT_EQ(fn, peer.pci);
+		EXPECT_EQ(0, peer.flags & ~P2PBUF_PEER_REACHABLE);
+	}
+	/* the test would see one, and whether there was nothing to see */
+	EXPECT_LT(0, pta_addresses_in_text("/proc/iomem", start, end));
+	EXPECT_GT(0, pta_addresses_in_text("/proc/self/none", start, end));
+}
+
+/* A binding of a file of its own, and all that is said of it. */
+struct binding {
+	struct ptn_rig rig;
+	struct p2pbuf_nvme_bind_info info;
+};
+
+static void bind_and_ask(struct __test_metadata *_metadata, struct binding *b,
+			 enum ptn_kind kind)
+{
+	PTN_RIG_OPEN(&b->rig, .kind = kind, .size = SIZE, .bind_flags =
+		     kind == PTN_VRAM ? 0 : P2PBUF_NVME_BIND_ALLOW_SYSTEM);
+	ASSERT_EQ(4096, ptn_read(&b->rig.ring, b->rig.node, b->rig.id, 0, 0,
+				 4096));
+	ASSERT_EQ(0, ptn_info(b->rig.node, b->rig.id, &b->info));
+	EXPECT_EQ(4096, b->info.bytes_peer + b->info.bytes_system);
+	/* Chance, not place: did the one command find a free request? */
+	EXPECT_GE(1, b->info.deferred);
+	b->info.deferred = 0;
+	pta_hide_no_device(&b->rig.bind.path);
+	pta_hide_no_device(&b->info.path);
+	/* The caller's own. */
+	b->rig.bind.dmabuf_fd = 0;
+	b->rig.bind.bdev_fd = 0;
+}
+
+static void two_bindings(struct __test_metadata *_metadata,
+			 const struct drm_p2pbuf_device_info *device,
+			 enum ptn_kind kind)
+{
+	struct binding a, b;
+	__u64 start, end, at;
+
+	if (pta_bar_range(device, &start, &end))
+		SKIP(return, "nobody tells where the BAR is");
+	bind_and_ask(_metadata, &a, kind);
+	bind_and_ask(_metadata, &b, kind);
+	if (kind == PTN_UDMABUF) {
+		/* Ordinary memory, of which root can learn where it lies. */
+		ptn_poison(a.rig.buffer.map, SIZE);
+		ptn_poison(b.rig.buffer.map, SIZE);
+		at = pta_physical(a.rig.buffer.map);
+		ASSERT_NE(0, at);
+		EXPECT_NE(at, pta_physical(b.rig.buffer.map));
+	}
+	TELLS_NOTHING(a.rig.bind, b.rig.bind);
+	TELLS_NOTHING(a.info, b.info);
+	TEXT_TELLS_NOTHING(a.rig.buffer.dmabuf, b.rig.buffer.dmabuf);
+	TEXT_TELLS_NOTHING(a.rig.node, b.rig.node);
+	ptn_rig_close(&a.rig);
+	ptn_rig_close(&b.rig);
 }
 
 TEST_F(security, no_address_in_bindings)
 {
-	struct p2pbuf_nvme_bind_info info;
-	struct ptn_rig rig;
-	__u64 start, end;
+	two_bindings(_metadata, &self->info, PTN_VRAM);
+}
 
-	if (pta_bar_range(&self->info, &start, &end))
-		SKIP(return, "nobody tells where the BAR is");
-	PTN_RIG_OPEN(&rig, .kind = PTN_VRAM, .size = SIZE);
-	ASSERT_EQ(0, ptn_info(rig.node, rig.id, &info));
-	/* "no device" is all ones and looks like half an address */
-	ASSERT_EQ(P2PBUF_PATH_NO_DEVICE, rig.bind.path.blocker);
-	ASSERT_EQ(P2PBUF_PATH_NO_DEVICE, info.path.blocker);
-	rig.bind.path.blocker = 0;
-	info.path.blocker = 0;
-	EXPECT_EQ(0, pta_addresses(&rig.bind, sizeof(rig.bind), start, end));
-	EXPECT_EQ(0, pta_addresses(&info, sizeof(info), start, end));
-	ptn_rig_close(&rig);
+TEST_F(security, no_address_of_host_memory)
+{
+	two_bindings(_metadata, &self->info, PTN_UDMABUF);
 }
 
 /* Every file below the folder: can nobody open it? */
