@@ -4,15 +4,17 @@
  * tell of addresses, limits that cannot be walked around, and what a passed
  * descriptor is worth. Documentation/security.rst names each case.
  */
-#include <dirent.h>
+#include <ftw.h>
 #include <liburing.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "p2pbuf_test_address.h"
 #include "p2pbuf_test_rig.h"
 #include "p2pbuf_test_nobody.h"
+#include "p2pbuf_test_region.h"
 
 #define VRAM	P2PBUF_PLACEMENT_VRAM
 #define SYSTEM	P2PBUF_PLACEMENT_SYSTEM
@@ -270,44 +272,119 @@ TEST_F(security, no_address_of_host_memory)
 	two_bindings(_metadata, &self->info, PTN_UDMABUF);
 }
 
-/* Every file below the folder: can nobody open it? */
-static int can_open_any(void *arg)
-{
-	struct dirent *e;
-	char path[PATH_MAX];
-	DIR *dir = opendir(arg);
+/* ---- files for root ------------------------------------------------------------ */
 
-	/* not even the folder: as it should be */
-	if (!dir)
-		return 0;
-	while ((e = readdir(dir))) {
-		if (e->d_type != DT_REG)
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", (char *)arg, e->d_name);
-		if (open(path, O_RDONLY | O_CLOEXEC) >= 0)
-			return 1;
-	}
-	closedir(dir);
+static char *files[4096];
+static unsigned int nr_files;
+
+static int note_file(const char *path, const struct stat *st, int type,
+		     struct FTW *ftw)
+{
+	(void)st;
+	(void)ftw;
+	if (type == FTW_F && nr_files < ARRAY_SIZE(files))
+		files[nr_files++] = strdup(path);
 	return 0;
+}
+
+static bool can_open(const char *path)
+{
+	return open(path, O_RDONLY | O_CLOEXEC) >= 0 ||
+	       open(path, O_WRONLY | O_CLOEXEC) >= 0;
+}
+
+/* Not by way of the folder: whoever knows a name need not read that. */
+static int can_open_any(void *unused)
+{
+	unsigned int i;
+
+	(void)unused;
+	for (i = 0; i < nr_files; i++)
+		if (can_open(files[i]))
+			return 1;
+	return 0;
+}
+
+/* Notes every file below @folder; how many there are. */
+static unsigned int note_files(const char *folder)
+{
+	unsigned int before = nr_files;
+
+	nftw(folder, note_file, 16, FTW_PHYS);
+	return nr_files - before;
 }
 
 TEST_F(security, debugfs_is_for_root)
 {
-	static char * const folders[] = {
-		"/sys/kernel/debug/p2pbuf", "/sys/kernel/debug/p2pbuf/nvme",
-		"/sys/kernel/tracing/events/p2pbuf",
-	};
+	static const char * const modules[] = { "core", "nvme", "rdma" };
+	struct ptr_region region;
+	char path[96];
 	unsigned int i;
 	struct stat st;
 
-	for (i = 0; i < ARRAY_SIZE(folders); i++) {
-		if (stat(folders[i], &st))
-			continue;
-		EXPECT_EQ(0, pt_child(can_open_any, folders[i], 1));
+	/* Whatever the folders above allow. */
+	ASSERT_LT(0, note_files("/sys/kernel/debug/p2pbuf"));
+	for (i = 0; i < nr_files; i++) {
+		ASSERT_EQ(0, stat(files[i], &st));
+		EXPECT_EQ(0, st.st_mode & 0077) TH_LOG("%s", files[i]);
+		EXPECT_EQ(0, st.st_uid);
 	}
-	/* readable for root alone whatever the folder above allows */
-	ASSERT_EQ(0, stat("/sys/kernel/debug/p2pbuf/attachments", &st));
-	EXPECT_EQ(0, st.st_mode & 0077);
+	for (i = 0; i < ARRAY_SIZE(modules); i++) {
+		snprintf(path, sizeof(path), "/sys/module/p2pbuf_%s",
+			 modules[i]);
+		if (access(path, F_OK))
+			continue;
+		snprintf(path, sizeof(path), "/sys/kernel/debug/p2pbuf/%s",
+			 i ? modules[i] : "attachments");
+		EXPECT_EQ(0, access(path, F_OK)) TH_LOG("%s", path);
+	}
+	/* DRM's and the tracer's files have their modes, and closed folders. */
+	ASSERT_EQ(0, ptr_find(0, &region));
+	snprintf(path, sizeof(path), "/sys/kernel/debug/dri/%s", region.name);
+	EXPECT_LT(0, note_files(path));
+	EXPECT_LT(0, note_files("/sys/kernel/tracing/events/p2pbuf"));
+	ASSERT_GT(ARRAY_SIZE(files), nr_files);
+	EXPECT_EQ(0, pt_child(can_open_any, NULL, 1));
+}
+
+static int can_open_path(void *path)
+{
+	return can_open(path);
+}
+
+/* Those of the modules that hand out power over the kernel to tests. */
+TEST(test_nodes_are_for_root)
+{
+	static const char * const names[] = { "mock", "probe", "edu" };
+	char module[32], path[32], command[64];
+	unsigned int i, found = 0;
+	struct stat st;
+	bool load;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(module, sizeof(module), "p2pbuf_%s", names[i]);
+		snprintf(path, sizeof(path), "/dev/p2pbuf-%s", names[i]);
+		snprintf(command, sizeof(command), "modprobe %s 2>/dev/null",
+			 module);
+		load = access(path, F_OK);
+		if (load && system(command))
+			continue;
+		found++;
+		ASSERT_EQ(0, stat(path, &st)) TH_LOG("%s", path);
+		EXPECT_TRUE(S_ISCHR(st.st_mode));
+		EXPECT_EQ(0600, st.st_mode & 0777) TH_LOG("%s", path);
+		EXPECT_EQ(0, st.st_uid);
+		EXPECT_EQ(0, pt_child(can_open_path, path, 1));
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		EXPECT_LE(0, fd);
+		close(fd);
+		/* It would hold the core. */
+		if (load)
+			syscall(SYS_delete_module, module, 0);
+	}
+	if (!found)
+		SKIP(return, "no test module");
 }
 
 /* Who opens it may let other machines at his buffers: nobody does by default. */
