@@ -155,8 +155,6 @@ extern "C" {
  *	slot in VRAM. Class best effort, level 4 (what processes have by
  *	default), and a hint that no other region of this kernel has
  * @pad: out, zero
- *
- * The first version of this struct ended with @pin_used.
  */
 struct drm_p2pbuf_device_info {
 	__u64 vram_size;
