@@ -13,6 +13,7 @@
 #include "p2pbuf_test_exporter.h"
 #include "p2pbuf_test_foreign.h"
 #include "p2pbuf_test_nobody.h"
+#include "p2pbuf_test_poke.h"
 
 #define MIB		(1ULL << 20)
 #define SIZE		(4 * MIB)
@@ -486,6 +487,84 @@ TEST_F(object, access_by_proc_mem)
 		ASSERT_EQ(sizeof(fresh), pwrite(mem, &fresh, sizeof(fresh),
 						(off_t)(uintptr_t)p + at));
 		EXPECT_EQ(fresh, *(volatile __u64 *)(p + at));
+		ASSERT_EQ(0, ptx_move(self->fd, bo.handle, SYSTEM, 0));
+	}
+	munmap(p, SIZE);
+	close(mem);
+}
+
+/* The same file or dma-buf anew, for reading only. */
+static int reopen_read_only(int fd)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, O_RDONLY | O_CLOEXEC);
+}
+
+/* Not even a debugger writes what @fd shows at @offset; it may look. */
+static void check_no_poke(struct __test_metadata *_metadata, int fd,
+			  __u64 offset)
+{
+	__u64 got = 1;
+	__u64 *p;
+	int mem;
+
+	p = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, fd, (off_t)offset);
+	ASSERT_NE(MAP_FAILED, p);
+	mem = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, mem);
+	EXPECT_EQ(sizeof(got), pread(mem, &got, sizeof(got),
+				     (off_t)(uintptr_t)p));
+	EXPECT_EQ(0, got);
+	EXPECT_EQ(0, ptk_poke(p, 0x77));
+	EXPECT_EQ(0, ptk_poke(p + MIB / 8, 0x77));
+	EXPECT_EQ(SIZE, ptx_check_value(p, SIZE, 0));
+	close(mem);
+	munmap(p, SIZE);
+}
+
+TEST_F(object, read_only_to_debuggers)
+{
+	struct drm_p2pbuf_gem_create bo, own;
+	int dmabuf, node, place;
+
+	ASSERT_EQ(0, ptx_create(self->fd, SIZE, VRAM, 0, &bo));
+	dmabuf = ptx_export(self->fd, bo.handle, false);
+	ASSERT_LE(0, dmabuf);
+	node = reopen_read_only(self->fd);
+	ASSERT_LE(0, node);
+	ASSERT_EQ(0, ptx_create(node, SIZE, VRAM, 0, &own));
+	for (place = 0; place < 2; place++) {
+		check_no_poke(_metadata, dmabuf, 0);
+		check_no_poke(_metadata, node, own.mmap_offset);
+		ASSERT_EQ(0, ptx_move(self->fd, bo.handle, SYSTEM, 0));
+		ASSERT_EQ(0, ptx_move(node, own.handle, SYSTEM, 0));
+	}
+	close(node);
+	close(dmabuf);
+}
+
+/* A write that begins in a mapping that allows it ends where that does. */
+TEST_F(object, debuggers_stop_at_the_end)
+{
+	const __u64 words[2] = { 0x1111, 0x2222 };
+	struct drm_p2pbuf_gem_create bo;
+	int mem, place;
+	__u64 *p;
+
+	mem = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, mem);
+	ASSERT_EQ(0, ptx_create(self->fd, SIZE, VRAM, 0, &bo));
+	p = ptx_mmap(self->fd, SIZE, bo.mmap_offset);
+	ASSERT_NE(NULL, p);
+	ASSERT_EQ(0, mprotect(p + 512, 4096, PROT_READ));
+	for (place = 0; place < 2; place++) {
+		p[511] = 0;
+		EXPECT_EQ(8, pwrite(mem, words, sizeof(words),
+				    (off_t)(uintptr_t)(p + 511)));
+		EXPECT_EQ(words[0], p[511]);
+		EXPECT_EQ(0, p[512]);
 		ASSERT_EQ(0, ptx_move(self->fd, bo.handle, SYSTEM, 0));
 	}
 	munmap(p, SIZE);

@@ -12,6 +12,7 @@
 #include <liburing.h>
 
 #include "p2pbuf_test_paged.h"
+#include "p2pbuf_test_poke.h"
 
 #define MIB		(1ULL << 20)
 #define SIZE		(4 * MIB)
@@ -145,6 +146,37 @@ TEST_F(paged, mapping)
 	}
 	munmap(p, SIZE);
 	munmap(q, SIZE);
+	close(dmabuf);
+}
+
+/* A debugger, which gets pages here, writes no more than who is debugged. */
+TEST_F(paged, read_only_to_debuggers)
+{
+	struct drm_p2pbuf_gem_create bo;
+	int dmabuf, place;
+	__u64 *p;
+
+	ASSERT_EQ(0, ptx_create(self->rig.fd, SIZE, VRAM, 0, &bo));
+	dmabuf = ptx_export(self->rig.fd, bo.handle, false);
+	ASSERT_LE(0, dmabuf);
+	p = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, dmabuf, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	for (place = 0; place < 2; place++) {
+		EXPECT_EQ(0, ptk_poke(p, 0x77));
+		EXPECT_EQ(SIZE, ptx_check_value(p, SIZE, 0));
+		/* Without a page in the table, too. */
+		EXPECT_EQ(0, madvise(p, SIZE, MADV_DONTNEED));
+		EXPECT_EQ(0, ptk_poke(p + MIB / 8, 0x77));
+		EXPECT_EQ(SIZE, ptx_check_value(p, SIZE, 0));
+		ASSERT_EQ(0, ptx_move(self->rig.fd, bo.handle, SYSTEM, 0));
+	}
+	munmap(p, SIZE);
+	/* Who may write may be debugged. */
+	p = ptx_mmap(self->rig.fd, SIZE, bo.mmap_offset);
+	ASSERT_NE(NULL, p);
+	EXPECT_EQ(PTK_POKE_MEM | PTK_POKE_PTRACE, ptk_poke(p, 0x77));
+	EXPECT_EQ(0x77, *(volatile __u64 *)p);
+	munmap(p, SIZE);
 	close(dmabuf);
 }
 

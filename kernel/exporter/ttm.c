@@ -539,11 +539,28 @@ static vm_fault_t p2pbuf_ttm_fault(struct vm_fault *vmf)
 	return ret;
 }
 
+/*
+ * What GUP refuses comes here, from ptrace and /proc/pid/mem, and neither they
+ * nor TTM ask whether the mapping may be written. GUP writes no shared mapping
+ * that is not writable, even by force; nor does this. The next mapping may be
+ * of another kind, so the end of this one is the end.
+ */
+static int p2pbuf_ttm_access(struct vm_area_struct *vma, unsigned long addr,
+			     void *buf, int len, int write)
+{
+	if (write && !(vma->vm_flags & VM_WRITE))
+		return -EACCES;
+
+	return ttm_bo_vm_access(vma, addr, buf,
+				min_t(unsigned long, len, vma->vm_end - addr),
+				write);
+}
+
 static const struct vm_operations_struct p2pbuf_ttm_vm_ops = {
 	.fault = p2pbuf_ttm_fault,
 	.open = ttm_bo_vm_open,
 	.close = ttm_bo_vm_close,
-	.access = ttm_bo_vm_access,
+	.access = p2pbuf_ttm_access,
 };
 
 static const struct drm_gem_object_funcs p2pbuf_ttm_gem_funcs = {
