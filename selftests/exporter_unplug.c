@@ -628,4 +628,47 @@ TEST_F(unplug, unrevocable_importer_has_to_pin)
 	ASSERT_EQ(0, ptr_rebind(&self->region));
 }
 
+/*
+ * A move does not wait for who unmaps late, but an unplug has to, wherever the
+ * object is by then: the addresses are of the BAR.
+ */
+TEST_F(unplug, waits_for_unmap_after_a_move)
+{
+	struct drm_p2pbuf_gem_create bo;
+	struct p2pbuf_edu_stat stat;
+	int dmabuf, id, status;
+	pid_t pid;
+	void *p;
+
+	if (!self->near)
+		SKIP(return, "no device that can reach the BAR");
+
+	ASSERT_EQ(0, ptx_create(self->fd, SIZE, VRAM, 0, &bo));
+	p = ptx_mmap(self->fd, SIZE, bo.mmap_offset);
+	ASSERT_NE(NULL, p);
+	ptx_fill(p, SIZE, 11);
+	dmabuf = ptx_export(self->fd, bo.handle, true);
+	ASSERT_LE(0, dmabuf);
+	id = pte_attach(self->edu, dmabuf,
+			P2PBUF_EDU_GOOD | P2PBUF_EDU_LAZY, NULL);
+	ASSERT_LE(0, id);
+	ASSERT_EQ(0, pte_map(self->edu, id, NULL));
+	ASSERT_EQ(0, ptx_move(self->fd, bo.handle, SYSTEM, 0));
+	ASSERT_EQ(0, pte_stat(self->edu, id, &stat));
+	EXPECT_EQ(1, stat.invalidations);
+
+	pid = unplug_in_child(self);
+	ASSERT_LE(0, pid);
+	ASSERT_EQ(0, wait_for_enodev(self->fd));
+	usleep(300000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	ASSERT_EQ(0, pte_unmap(self->edu, id));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(SIZE, ptx_check(p, SIZE, 11));
+	check_replug(_metadata, self);
+	munmap(p, SIZE);
+	close(dmabuf);
+}
+
 TEST_HARNESS_MAIN

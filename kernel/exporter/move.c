@@ -26,7 +26,7 @@
  * An importer may still map the old place when the move is over, if only for
  * reads that it throws away, until it unmaps in its own time. That is
  * harmless for a move, but not for an unplug: p2pbuf_object_unplug() waits
- * for the unmap too.
+ * for the unmap too, also of what has left VRAM before.
  */
 #include <linux/delay.h>
 #include <linux/dma-resv.h>
@@ -461,6 +461,11 @@ int p2pbuf_object_unplug(struct p2pbuf_object *obj)
 		if (ret && ret != -ETXTBSY)
 			p2pbuf_object_lose(obj, ret);
 	}
+
+	/* Of a place that was left before; a new one there is none. */
+	if (obj->vram_mappings)
+		p2pbuf_unplug_wait(obj, &obj->vram_mappings,
+				   "an importer to unmap");
 
 	dma_resv_unlock(obj->tbo.base.resv);
 	return 0;
