@@ -14,6 +14,7 @@
 #include <liburing.h>
 
 #include "p2pbuf_test_paged.h"
+#include "p2pbuf_test_until.h"
 
 #define MIB		(1ULL << 20)
 #define SIZE		(4 * MIB)
@@ -528,6 +529,60 @@ TEST_F_TIMEOUT(fixed, unplug_waits, 240)
 	self->rig.up = false;
 	EXPECT_EQ(SIZE, ptx_check(self->p, SIZE, 6));
 	close(kmsg);
+	ASSERT_EQ(0, ptr_probe(&self->rig.region));
+	self->rig.up = true;
+}
+
+/* Registers, says so, and has the kernel copy VRAM for as long as it goes. */
+static void copy_for_ever(struct _test_data_fixed *self, int to)
+{
+	int sink[2];
+
+	if (ptp_ring(&self->rig.ring, 0) || reg(self, VRAM) || pipe(sink) ||
+	    write(to, "!", 1) != 1)
+		_exit(1);
+	while (write(sink[1], self->p, 4096) == 4096)
+		if (read(sink[0], self->scratch, 4096) != 4096)
+			_exit(2);
+	_exit(3);
+}
+
+/*
+ * The kernel copies from a mapping of what cannot leave VRAM yet, and looks for
+ * no signal while it does. It must not outlive its task: the slot that the
+ * object cannot leave for ends with that.
+ */
+TEST_F_TIMEOUT(fixed, killed_while_the_kernel_copies, 240)
+{
+	struct unplugger u = { .region = &self->rig.region };
+	struct drm_p2pbuf_device_info info;
+	int status = 0, ready[2];
+	char byte;
+	pid_t pid;
+
+	ptx_fill(self->p, SIZE, 7);
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		copy_for_ever(self, ready[1]);
+	close(ready[1]);
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	ASSERT_EQ(0, pthread_create(&u.thread, NULL, unplug, &u));
+	ASSERT_TRUE(ptk_until(ptx_device_info(self->fd, &info) == -ENODEV,
+			      60000));
+	/* Soon its mapping is zapped, and it stays in the copy. */
+	usleep(300000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_FALSE(atomic_load(&u.done));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_TRUE(ptk_until(waitpid(pid, &status, WNOHANG) == pid, 60000));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	pthread_join(u.thread, NULL);
+	EXPECT_EQ(0, u.error);
+	self->rig.up = false;
+	EXPECT_EQ(SIZE, ptx_check(self->p, SIZE, 7));
+	close(ready[0]);
 	ASSERT_EQ(0, ptr_probe(&self->rig.region));
 	self->rig.up = true;
 }

@@ -19,6 +19,7 @@
  */
 #include <linux/delay.h>
 #include <linux/io.h>
+#include <linux/sched/signal.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_managed.h>
@@ -453,16 +454,22 @@ static vm_fault_t p2pbuf_ttm_fault_unplugged(struct p2pbuf_object *obj,
 
 	switch (p2pbuf_object_to_system(obj, &ctx)) {
 	case 0:
-	case -EINTR:
-	case -ERESTARTSYS:
 		return VM_FAULT_NOPAGE;
 	case -ETXTBSY:
 		/* I/O would wait for the pages that it holds itself. */
 		if (!(vmf->flags & FAULT_FLAG_USER))
 			return VM_FAULT_SIGBUS;
 		fallthrough;
+	case -EINTR:
+	case -ERESTARTSYS:
 	case -EBUSY:
-		schedule_timeout_interruptible(1);
+		/*
+		 * A copy by the kernel faults again without a look at signals,
+		 * and what keeps the object may end only with this task.
+		 */
+		if (fatal_signal_pending(current))
+			return VM_FAULT_SIGBUS;
+		schedule_timeout_killable(1);
 		return VM_FAULT_NOPAGE;
 	case -ENOMEM:
 		return VM_FAULT_OOM;
