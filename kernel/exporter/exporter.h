@@ -332,6 +332,7 @@ void p2pbuf_ttm_unpin(struct p2pbuf_object *obj);
 int p2pbuf_ttm_vmap(struct p2pbuf_object *obj, struct iosys_map *map);
 void p2pbuf_ttm_vunmap(struct p2pbuf_object *obj, struct iosys_map *map);
 void p2pbuf_ttm_touch(struct p2pbuf_object *obj);
+bool p2pbuf_ttm_has_place(const struct p2pbuf_object *obj);
 u64 p2pbuf_ttm_vram_offset(const struct p2pbuf_object *obj);
 struct page **p2pbuf_ttm_pages(const struct p2pbuf_object *obj);
 struct page *p2pbuf_ttm_page(const struct p2pbuf_object *obj,

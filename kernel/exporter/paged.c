@@ -252,7 +252,7 @@ static unsigned long p2pbuf_paged_scan(const struct p2pbuf_object *obj,
 	unsigned long pages = obj->tbo.base.size >> PAGE_SHIFT;
 	struct page *page;
 
-	if (obj->gone)
+	if (obj->gone || !p2pbuf_ttm_has_place(obj))
 		return pages;
 
 	for (; index < pages; index++) {

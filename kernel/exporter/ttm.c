@@ -664,6 +664,17 @@ void p2pbuf_ttm_vunmap(struct p2pbuf_object *obj, struct iosys_map *map)
 	ttm_bo_vunmap(&obj->tbo, map);
 }
 
+/*
+ * Not when its last reference went during an unplug: p2pbuf_ttm_unplug() takes
+ * the place of what may not live in system memory and tells nobody.
+ */
+bool p2pbuf_ttm_has_place(const struct p2pbuf_object *obj)
+{
+	dma_resv_assert_held(obj->tbo.base.resv);
+
+	return obj->tbo.resource;
+}
+
 /* Offset of an object in VRAM from the first allocatable byte. */
 u64 p2pbuf_ttm_vram_offset(const struct p2pbuf_object *obj)
 {
