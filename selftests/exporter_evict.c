@@ -4,12 +4,14 @@
  * order, and that nobody loses a byte.
  */
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_edu.h"
 #include "p2pbuf_test_exporter.h"
 #include "p2pbuf_test_region.h"
+#include "p2pbuf_test_until.h"
 
 #define MIB		(1ULL << 20)
 #define VRAM		P2PBUF_PLACEMENT_VRAM
@@ -137,6 +139,7 @@ struct slow_leaver {
 	int edu;
 	int dmabuf;
 	int error;
+	atomic_bool done;
 	pthread_t thread;
 };
 
@@ -145,11 +148,13 @@ static void *slow_leave(void *arg)
 	struct slow_leaver *s = arg;
 
 	s->error = ptx_move(s->fd, s->bo.handle, SYSTEM, 0);
+	atomic_store(&s->done, true);
 	return NULL;
 }
 
 /* 0 when it is under way; -EREMOTEIO when no importer can reach the BAR. */
-static int slow_leaver_start(struct slow_leaver *s, int fd, __u64 size)
+static int slow_leaver_start(struct slow_leaver *s, int fd, __u64 size,
+			     __u32 ms)
 {
 	struct p2pbuf_edu_stat stat;
 	__u32 p2p;
@@ -168,7 +173,7 @@ static int slow_leaver_start(struct slow_leaver *s, int fd, __u64 size)
 		return id;
 	if (!p2p)
 		return -EREMOTEIO;
-	if (pte_map(s->edu, id, NULL) || pte_fence(s->edu, id, 1500) ||
+	if (pte_map(s->edu, id, NULL) || pte_fence(s->edu, id, ms) ||
 	    pthread_create(&s->thread, NULL, slow_leave, s))
 		return -EIO;
 
@@ -198,7 +203,7 @@ TEST_F(evict, locked_victim_is_waited_for)
 	struct slow_leaver slow = {};
 	int ret;
 
-	ret = slow_leaver_start(&slow, self->fd, self->vram_size);
+	ret = slow_leaver_start(&slow, self->fd, self->vram_size, 1500);
 	if (ret == -ENODEV || ret == -EREMOTEIO) {
 		slow_leaver_end(&slow);
 		SKIP(return, "no device that can reach the BAR");
@@ -209,6 +214,56 @@ TEST_F(evict, locked_victim_is_waited_for)
 	pthread_join(slow.thread, NULL);
 	EXPECT_EQ(0, slow.error);
 	slow_leaver_end(&slow);
+}
+
+/* Somebody who waits for room. */
+struct waiter {
+	struct drm_p2pbuf_gem_create bo;
+	__u64 size;
+	int fd;
+	int error;
+	atomic_bool done;
+	pthread_t thread;
+};
+
+static void *wait_for_room(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->error = ptx_create(w->fd, w->size, VRAM, 0, &w->bo);
+	atomic_store(&w->done, true);
+	return NULL;
+}
+
+/* Who does not want to wait is not made to wait for somebody who does. */
+TEST_F_TIMEOUT(evict, nowait_does_not_queue, 120)
+{
+	struct waiter w = { .fd = self->fd, .size = self->vram_size };
+	struct drm_p2pbuf_gem_create bo;
+	struct slow_leaver slow = {};
+	int ret;
+
+	ASSERT_EQ(0, ptx_create(self->fd, MIB, SYSTEM, 0, &bo));
+	ret = slow_leaver_start(&slow, self->fd, self->vram_size, 60000);
+	if (ret == -ENODEV || ret == -EREMOTEIO) {
+		slow_leaver_end(&slow);
+		SKIP(return, "no device that can reach the BAR");
+	}
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, pthread_create(&w.thread, NULL, wait_for_room, &w));
+	/* Until the other one stands in line there is just no space. */
+	EXPECT_TRUE(ptk_until((ret = ptx_move(self->fd, bo.handle, VRAM,
+					      P2PBUF_MOVE_NOWAIT)) != -ENOSPC,
+			      10000));
+	EXPECT_EQ(-EBUSY, ret);
+	EXPECT_FALSE(atomic_load(&w.done));
+	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	/* Ends the fence. */
+	slow_leaver_end(&slow);
+	pthread_join(slow.thread, NULL);
+	pthread_join(w.thread, NULL);
+	EXPECT_EQ(0, slow.error);
+	EXPECT_EQ(0, w.error);
 }
 
 #define CROWD		4
@@ -373,7 +428,7 @@ TEST_F(limit, locked_victim_is_waited_for)
 	struct slow_leaver slow = {};
 	int ret;
 
-	ret = slow_leaver_start(&slow, self->fd, self->limit);
+	ret = slow_leaver_start(&slow, self->fd, self->limit, 1500);
 	if (ret == -ENODEV || ret == -EREMOTEIO) {
 		slow_leaver_end(&slow);
 		SKIP(return, "no device that can reach the BAR");
@@ -384,6 +439,28 @@ TEST_F(limit, locked_victim_is_waited_for)
 	pthread_join(slow.thread, NULL);
 	EXPECT_EQ(0, slow.error);
 	slow_leaver_end(&slow);
+}
+
+TEST_F_TIMEOUT(limit, nowait_does_not_wait_for_a_victim, 120)
+{
+	struct drm_p2pbuf_gem_create bo;
+	struct slow_leaver slow = {};
+	int ret;
+
+	ASSERT_EQ(0, ptx_create(self->fd, MIB, SYSTEM, 0, &bo));
+	ret = slow_leaver_start(&slow, self->fd, self->limit, 60000);
+	if (ret == -ENODEV || ret == -EREMOTEIO) {
+		slow_leaver_end(&slow);
+		SKIP(return, "no device that can reach the BAR");
+	}
+	ASSERT_EQ(0, ret);
+	EXPECT_EQ(-EBUSY, ptx_move(self->fd, bo.handle, VRAM,
+				   P2PBUF_MOVE_NOWAIT));
+	EXPECT_FALSE(atomic_load(&slow.done));
+	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	slow_leaver_end(&slow);
+	pthread_join(slow.thread, NULL);
+	EXPECT_EQ(0, slow.error);
 }
 
 TEST_F(limit, too_big_is_edquot)

@@ -202,6 +202,17 @@ static int p2pbuf_move_to_vram_once(struct p2pbuf_object *obj,
 	return ret;
 }
 
+/* Whose turn it is to wait for victims, and that may take long. */
+static int p2pbuf_alloc_lock(struct p2pbuf_region *region,
+			     const struct p2pbuf_move_ctx *ctx)
+{
+	if (!ctx->nowait)
+		return mutex_lock_interruptible(&region->alloc_lock);
+	if (!mutex_trylock(&region->alloc_lock))
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_BUSY, -EBUSY);
+	return 0;
+}
+
 /*
  * Victims are only tried, not waited for, while another resv is held without
  * a ticket. So the first try can miss VRAM that is there. Later ones wait, one
@@ -224,7 +235,7 @@ static int p2pbuf_move_to_vram(struct p2pbuf_object *obj,
 	if (ret != -ENOSPC && ret != -EAGAIN)
 		return ret;
 
-	ret = mutex_lock_interruptible(&region->alloc_lock);
+	ret = p2pbuf_alloc_lock(region, ctx);
 	if (ret)
 		return ret;
 	do {

@@ -146,6 +146,9 @@ static int p2pbuf_account_evict(struct p2pbuf_object *obj,
 		ret = p2pbuf_object_to_system(victim, ctx);
 		dma_resv_unlock(victim->tbo.base.resv);
 		drm_gem_object_put(&victim->tbo.base);
+	} else if (contended && ctx->nowait) {
+		ret = p2pbuf_refuse(p2pbuf_object_region(obj),
+				    P2PBUF_REFUSED_BUSY, -EBUSY);
 	} else if (contended) {
 		ret = p2pbuf_account_wait(contended, ticket);
 	}

@@ -201,7 +201,10 @@ struct drm_p2pbuf_gem_create {
 	__u64 mmap_offset;
 };
 
-/** P2PBUF_MOVE_NOWAIT: fail with EBUSY instead of waiting for I/O */
+/**
+ * P2PBUF_MOVE_NOWAIT: fail with EBUSY instead of waiting for I/O, or for others
+ * who wait for room in VRAM; another move of the same object is waited for
+ */
 #define P2PBUF_MOVE_NOWAIT		(1U << 0)
 
 /**
