@@ -7,7 +7,8 @@
 #include <stdlib.h>
 
 #include "kselftest_harness.h"
-#include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_pci.h"
+#include "p2pbuf_test_region.h"
 
 #define SIZE		(1ULL << 20)
 #define TAIL		64
@@ -426,6 +427,35 @@ TEST_F(node, sizes)
 	ASSERT_EQ(0, ptx_close(self->fd, bo.handle));
 	ASSERT_EQ(0, ptx_device_info(self->fd, &info));
 	EXPECT_EQ(0, info.vram_used);
+}
+
+/* A BAR without a whole page has nothing to offer; registers are such. */
+TEST(bar_shorter_than_a_page)
+{
+	static const char bind[] = "/sys/bus/pci/drivers/" PTX_DRIVER_NAME
+				   "/bind";
+	struct ptr_region region;
+	struct pci_bar bar;
+	int ret;
+
+	if (ptr_find(0, &region))
+		SKIP(return, "no render node of the exporter");
+	if (pci_bar_read(region.name, 0, &bar) || bar.size >= 4096 ||
+	    bar.start % 4096)
+		SKIP(return, "no such BAR here");
+	ASSERT_EQ(0, ptr_param("bar", "0"));
+	ret = ptr_unbind(&region);
+	if (!ret)
+		ret = ptk_write(bind, region.name);
+	EXPECT_EQ(0, ptr_param("bar", "-1"));
+	EXPECT_EQ(-ERANGE, ret);
+	/* What should not have been, goes. */
+	if (!ret)
+		EXPECT_EQ(0, ptr_unbind(&region));
+	ASSERT_EQ(0, ptr_probe(&region));
+	ret = ptr_open(&region);
+	EXPECT_LE(0, ret);
+	close(ret);
 }
 
 TEST_HARNESS_MAIN

@@ -131,6 +131,9 @@ static int p2pbuf_region_check(const struct p2pbuf_region_desc *desc)
 	if (desc->offset >= length || desc->size > length - desc->offset ||
 	    desc->reserved > (desc->size ?: length - desc->offset))
 		return -ERANGE;
+	/* All of it, and it is no page? */
+	if (!desc->size && length - desc->offset < PAGE_SIZE)
+		return -ERANGE;
 	return 0;
 }
 
@@ -232,8 +235,8 @@ static int p2pbuf_region_init_p2pdma(struct p2pbuf_region *region)
  *
  * Return: the region, or ERR_PTR: -EINVAL for a BAR that is no memory or
  * ranges that are not whole pages, -ERANGE for a range that is not inside the
- * BAR, -EEXIST when the range of a paged region has pages already, -ENOMEM, or
- * what the DRM or PCI core returned.
+ * BAR or all of a BAR that has no whole page, -EEXIST when the range of a paged
+ * region has pages already, -ENOMEM, or what the DRM or PCI core returned.
  */
 struct p2pbuf_region *
 p2pbuf_region_register(const struct p2pbuf_region_desc *desc)
