@@ -47,7 +47,8 @@
  *			the process
  *	EOPNOTSUPP	move of a window or of a VRAM-only object to system
  *			memory
- *	EINTR		interrupted, nothing was changed
+ *	EINTR		interrupted, the object is as it was; others may have
+ *			been evicted to make room for it
  *	ENODEV		the device is gone
  *	ENXIO		PEER_INFO: no such PCI function
  *
