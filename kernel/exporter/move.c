@@ -31,6 +31,7 @@
 #include <linux/delay.h>
 #include <linux/dma-resv.h>
 #include <linux/jiffies.h>
+#include <linux/sched/signal.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_print.h>
@@ -39,6 +40,8 @@
 
 /* A fence that has not signalled by then belongs to a stuck device. */
 #define P2PBUF_FENCE_TIMEOUT	(15 * HZ)
+/* So often VRAM is asked for while others leave it and come back. */
+#define P2PBUF_VRAM_TRIES	64
 /* So long I/O by address may keep an object from moving. */
 #define P2PBUF_PAGES_TIMEOUT	(15 * HZ)
 
@@ -218,16 +221,18 @@ static int p2pbuf_alloc_lock(struct p2pbuf_region *region,
  * a ticket. So the first try can miss VRAM that is there. Later ones wait, one
  * task at a time so that two cannot deadlock on each other's victims. Having
  * waited, TTM may find that the victim has left by itself, and say that there
- * is no space: hence one more try, and more as long as somebody leaves. Each
- * try is a ww transaction of its own. One that met -EDEADLK may only go on with
- * the resv that it met, and TTM, which makes -ENOSPC of it, does not say which.
+ * is no space: hence one more try, and more as long as somebody leaves, but not
+ * for ever: what can never fit drives others out itself, who may come back.
+ * Each try is a ww transaction of its own. One that met -EDEADLK may only go on
+ * with the resv that it met, and TTM, which makes -ENOSPC of it, does not say
+ * which.
  */
 static int p2pbuf_move_to_vram(struct p2pbuf_object *obj,
 			       const struct p2pbuf_move_ctx *ctx)
 {
 	struct p2pbuf_region *region = p2pbuf_object_region(obj);
 	struct ww_acquire_ctx ticket;
-	unsigned int tries = 0;
+	unsigned int tries;
 	s64 departures;
 	int ret;
 
@@ -238,18 +243,26 @@ static int p2pbuf_move_to_vram(struct p2pbuf_object *obj,
 	ret = p2pbuf_alloc_lock(region, ctx);
 	if (ret)
 		return ret;
-	do {
+	for (tries = 1;; tries++) {
 		departures = atomic64_read(&region->departures);
 		ww_acquire_init(&ticket, &reservation_ww_class);
 		ret = p2pbuf_move_to_vram_once(obj, ctx, &ticket);
 		ww_acquire_fini(&ticket);
-	} while ((ret == -ENOSPC || ret == -EAGAIN) &&
-		 (!tries++ ||
-		  departures != atomic64_read(&region->departures)));
+		if (ret != -ENOSPC && ret != -EAGAIN)
+			break;
+		if (tries == P2PBUF_VRAM_TRIES ||
+		    (tries > 1 &&
+		     departures == atomic64_read(&region->departures))) {
+			ret = p2pbuf_refuse(region, P2PBUF_REFUSED_NO_SPACE,
+					    -ENOSPC);
+			break;
+		}
+		if (signal_pending(current)) {
+			ret = -ERESTARTSYS;
+			break;
+		}
+	}
 	mutex_unlock(&region->alloc_lock);
-
-	if (ret == -ENOSPC || ret == -EAGAIN)
-		ret = p2pbuf_refuse(region, P2PBUF_REFUSED_NO_SPACE, -ENOSPC);
 	return ret;
 }
 
