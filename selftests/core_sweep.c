@@ -4,7 +4,7 @@
  * revoke, unbind, bind and submit are each played again and again with the
  * first, the second, the third ... thing that can fail failing. Each time the
  * call says so or succeeds all the same, nothing is left behind, and the next
- * try works.
+ * try works, down to the bytes.
  *
  * Needs a kernel that injects faults; on others it is skipped.
  */
@@ -298,10 +298,26 @@ static int bind_it(struct _test_data_sweep *self, struct p2pbuf_nvme_bind *out)
 	return bind_buffer(self, self->c.buf, out);
 }
 
+#define LEN		8192
+
+/* Written to the drive and read back to another place, which was poisoned. */
+static bool nvme_works_on(struct _test_data_sweep *self, int buf, __u32 id)
+{
+	static __u64 words[2 * LEN / 8], seed = 1000;
+
+	ptn_fill(words, LEN, ++seed, 0);
+	ptn_poison(words + LEN / 8, LEN);
+	return !ptm_data(self->c.mock, buf, true, 0, words, 2 * LEN) &&
+	       ptn_write(&self->ring, self->node, id, 0, 0, LEN) == LEN &&
+	       ptn_read(&self->ring, self->node, id, LEN, 0, LEN) == LEN &&
+	       !ptm_data(self->c.mock, buf, false, 0, words, 2 * LEN) &&
+	       ptn_check(words, LEN, seed, 0) == LEN &&
+	       ptn_check(words + LEN / 8, LEN, seed, 0) == LEN;
+}
+
 static bool nvme_works(struct _test_data_sweep *self, __u32 id)
 {
-	return ptn_write(&self->ring, self->node, id, 0, 0, 8192) == 8192 &&
-	       ptn_read(&self->ring, self->node, id, 8192, 0, 8192) == 8192;
+	return nvme_works_on(self, self->c.buf, id);
 }
 
 TEST_F_TIMEOUT(sweep, nvme_bind, 200)
@@ -412,25 +428,53 @@ static int reap_one(struct _test_data_sweep *self, int submitted, __u32 len)
 /* Longer than the drive takes at once. */
 #define PARTS	(5 * PTN_MIB / 2)
 
+/* On the drive is what was in the buffer, or nobody said so. */
+static bool is_written(struct _test_data_sweep *self, char *bytes, __u64 seed,
+		       __u32 len, int ret)
+{
+	ptn_poison(bytes, len);
+	return ret || (!ptn_disk_read(&self->disk, bytes, len, 0) &&
+		       ptn_check(bytes, len, seed, 0) == len);
+}
+
+static int prepare_submit(struct _test_data_sweep *self, int fd, char *bytes,
+			  __u64 seed)
+{
+	int ret;
+
+	ptn_poison(bytes, PARTS);
+	ret = ptn_disk_write(&self->disk, bytes, PARTS, 0);
+	if (ret)
+		return ret;
+	ptn_fill(bytes, PARTS, seed, 0);
+	return ptm_data(self->c.mock, fd, true, 0, bytes, PARTS);
+}
+
 static void submit_sweep(struct __test_metadata *_metadata,
 			 struct _test_data_sweep *self, __u32 len)
 {
 	/* A command in one piece needs nothing that could be lacking. */
 	struct point p = { .point.what = "nvme submission", .point.sure = len < PARTS };
 	struct p2pbuf_nvme_bind bind;
+	char *bytes = ptn_memory(PARTS);
 	int ret, fd;
 
+	ASSERT_NE(NULL, bytes);
 	while (next_point(_metadata, self, &p)) {
 		fd = ptm_create(self->c.mock, PARTS, self->c.placement, 0);
 		ASSERT_LE(0, fd);
 		ASSERT_EQ(0, bind_buffer(self, fd, &bind));
 		ASSERT_GT(PARTS, bind.max_io);
+		ASSERT_EQ(0, prepare_submit(self, fd, bytes, p.point.nth));
 		HIT(p, submit_one(self, bind.id, len));
-		EXPECT_TRUE(pts_expected(reap_one(self, ret, len)));
-		EXPECT_TRUE(nvme_works(self, bind.id));
+		ret = reap_one(self, ret, len);
+		EXPECT_TRUE(pts_expected(ret));
+		EXPECT_TRUE(is_written(self, bytes, p.point.nth, len, ret));
+		EXPECT_TRUE(nvme_works_on(self, fd, bind.id));
 		EXPECT_EQ(0, ptn_unbind(self->node, bind.id));
 		close(fd);
 	}
+	munmap(bytes, PARTS);
 }
 
 TEST_F_TIMEOUT(sweep, nvme_submit, 200)
@@ -439,7 +483,7 @@ TEST_F_TIMEOUT(sweep, nvme_submit, 200)
 
 	if (why)
 		SKIP(return, "%s", why);
-	submit_sweep(_metadata, self, 8192);
+	submit_sweep(_metadata, self, LEN);
 	submit_sweep(_metadata, self, PARTS);
 }
 
