@@ -15,8 +15,6 @@
 #include "p2pbuf_test_core.h"
 #include "p2pbuf_test_sweep.h"
 
-#define ATTACHMENTS	"/sys/kernel/debug/p2pbuf/attachments"
-
 FIXTURE(sweep) {
 	struct ptc c;		/* the devices; buffer and importer come and go */
 	struct ptn_disk disk;
@@ -50,7 +48,7 @@ FIXTURE_SETUP(sweep)
 	ASSERT_EQ(0, ret);
 	close(self->c.mock);
 	self->c.mock = -1;
-	self->base = ptk_lines(ATTACHMENTS);
+	self->base = ptk_lines(PTS_ATTACHMENTS);
 	ASSERT_LE(0, self->base);
 }
 
@@ -113,7 +111,7 @@ static bool next_point(struct __test_metadata *_metadata,
 	if (p->point.nth) {
 		PTC_EXPECT_CLEAN(&self->c);
 		end(&self->c);
-		EXPECT_TRUE(ptm_until(ptk_lines(ATTACHMENTS) == self->base));
+		EXPECT_TRUE(ptm_until(ptk_lines(PTS_ATTACHMENTS) == self->base));
 	}
 	if (!pts_next(_metadata, &p->point))
 		return false;
@@ -393,6 +391,48 @@ TEST_F_TIMEOUT(sweep, nvme_info, 200)
 	while (next_point(_metadata, self, &p)) {
 		ASSERT_EQ(0, bind_it(self, &bind));
 		HIT(p, ptn_info(self->node, bind.id, &info));
+		EXPECT_TRUE(nvme_works(self, bind.id));
+		EXPECT_EQ(0, ptn_unbind(self->node, bind.id));
+	}
+}
+
+/* One that waits where waiting is allowed: in a worker of io_uring. */
+static int write_in_worker(struct _test_data_sweep *self, __u32 id)
+{
+	struct ptn_io io = { .op = PTN_WRITE, .id = id, .len = LEN };
+	struct io_uring_sqe *sqe = ptn_sqe(&self->ring);
+
+	ptn_prep(sqe, self->node, &io);
+	sqe->flags |= IOSQE_ASYNC;
+	return io_uring_submit(&self->ring) == 1 ? ptn_wait(&self->ring, NULL) :
+						   -EBADE;
+}
+
+/* After a move the buffer is mapped anew by the first command's worker. */
+TEST_F_TIMEOUT(sweep, nvme_remap, 200)
+{
+	struct point p = { .point.what = "nvme remap in a worker" };
+	/* There is one, so it is known which. */
+	unsigned int workers[2] = { 1, 1 };
+	const char *why = open_nvme(self);
+	struct p2pbuf_nvme_bind bind;
+	int ret;
+
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, io_uring_register_iowq_max_workers(&self->ring, workers));
+	while (next_point(_metadata, self, &p)) {
+		ASSERT_EQ(0, bind_it(self, &bind));
+		EXPECT_EQ(LEN, write_in_worker(self, bind.id));
+		ASSERT_EQ(0, ptm_move(self->c.mock, self->c.buf,
+				      self->c.placement, 0));
+		EXPECT_EQ(0, BUFFER().live);
+		ASSERT_EQ(0, pts_aim(pts_io_worker()));
+		pts_arm(p.point.nth);
+		ret = ptn_write(&self->ring, self->node, bind.id, 0, 0, LEN);
+		judge_point(_metadata, &p, ret == LEN ? 0 : ret);
+		pts_aim(0);
+		EXPECT_EQ(ret == LEN, BUFFER().live);
 		EXPECT_TRUE(nvme_works(self, bind.id));
 		EXPECT_EQ(0, ptn_unbind(self->node, bind.id));
 	}

@@ -9,8 +9,6 @@
  *
  * Needs a kernel that injects faults; on others it is skipped.
  */
-#include <dirent.h>
-
 #include <liburing.h>
 
 #include "p2pbuf_test_paged.h"
@@ -394,31 +392,6 @@ FIXTURE_TEARDOWN(fixed)
 	ptp_close(&self->rig);
 }
 
-/* The thread in which io_uring works for this process, or -ENOENT. */
-static int io_worker(void)
-{
-	char path[300], comm[32];
-	struct dirent *task;
-	int tid = -ENOENT;
-	FILE *f;
-	DIR *d = opendir("/proc/self/task");
-
-	while (d && tid < 0 && (task = readdir(d))) {
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm",
-			 task->d_name);
-		f = fopen(path, "re");
-		if (!f)
-			continue;
-		if (fgets(comm, sizeof(comm), f) &&
-		    !strncmp(comm, "iou-wrk-", 8))
-			tid = atoi(task->d_name);
-		fclose(f);
-	}
-	if (d)
-		closedir(d);
-	return tid;
-}
-
 static int reg(struct _test_data_fixed *self, __u32 placement)
 {
 	return ptp_register(&self->rig.ring, self->rig.fd, self->o.bo.handle, 0,
@@ -442,7 +415,7 @@ static void register_sweep(struct __test_metadata *_metadata,
 		/* with this there is a worker, and it is not tired of waiting */
 		ASSERT_EQ(0, reg(self, from));
 		ASSERT_EQ(0, unreg(self));
-		ASSERT_EQ(0, pts_aim(io_worker()));
+		ASSERT_EQ(0, pts_aim(pts_io_worker()));
 		HIT(p, reg(self, to));
 		pts_aim(0);
 		EXPECT_EQ(!ret, ptp_pins(self->rig.fd, self->o.bo.handle));

@@ -15,12 +15,13 @@
  * CONFIG_FAULT_INJECTION_STACKTRACE_FILTER; what can fail are allocations of
  * slab and pages and accesses to user memory, below the modules of this project
  * or one of them: others' ways through a failure are not tested here, and not
- * all of them are sound. Only the calling thread is concerned, and only until
- * pts_disarm().
+ * all of them are sound. Only the calling thread is concerned, or those that
+ * pts_aim() and pts_aim_workers() name, and only until pts_disarm().
  */
 #ifndef P2PBUF_TEST_SWEEP_H
 #define P2PBUF_TEST_SWEEP_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -34,6 +35,7 @@
 
 #define PTS_NTH		"/proc/thread-self/fail-nth"
 #define PTS_DEBUGFS	"/sys/kernel/debug/"
+#define PTS_ATTACHMENTS	PTS_DEBUGFS "p2pbuf/attachments"
 
 static const char * const pts_attrs[] = {
 	"failslab", "fail_page_alloc", "fail_usercopy",
@@ -188,14 +190,32 @@ static inline const char *pts_impossible(void)
 	return NULL;
 }
 
-/* Written without stdio: it allocates, and closing may, too. */
-static __thread int pts_nth = -1;
+/* ---- whose calls --------------------------------------------------------------- */
 
-static inline int pts_fd(void)
+/* More kernel threads than a guest has. */
+#define PTS_AIMED_MAX	256
+
+/* Written without stdio: it allocates, and closing may, too. */
+static __thread int pts_fds[PTS_AIMED_MAX];
+static __thread unsigned int pts_aimed;
+
+static inline void pts_aim_at_nobody(void)
 {
-	if (pts_nth < 0)
-		pts_nth = open(PTS_NTH, O_RDWR | O_CLOEXEC);
-	return pts_nth;
+	while (pts_aimed)
+		close(pts_fds[--pts_aimed]);
+}
+
+static inline int pts_aim_also(const char *path)
+{
+	int fd;
+
+	if (pts_aimed == PTS_AIMED_MAX)
+		return -E2BIG;
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	pts_fds[pts_aimed++] = fd;
+	return 0;
 }
 
 /* Whose calls are to fail: thread @tid of this process, 0 for the caller. */
@@ -203,23 +223,87 @@ static inline int pts_aim(int tid)
 {
 	char path[48];
 
-	if (pts_nth >= 0)
-		close(pts_nth);
-	pts_nth = -1;
+	pts_aim_at_nobody();
 	if (!tid)
-		return 0;
+		return pts_aim_also(PTS_NTH);
 	snprintf(path, sizeof(path), "/proc/self/task/%d/fail-nth", tid);
-	pts_nth = open(path, O_RDWR | O_CLOEXEC);
-	return pts_nth < 0 ? -errno : 0;
+	return pts_aim_also(path);
+}
+
+/* Does the file at @path begin with @word? */
+static inline bool pts_begins(const char *path, const char *word)
+{
+	char text[32] = "";
+	FILE *f = fopen(path, "re");
+
+	if (!f)
+		return false;
+	if (!fgets(text, sizeof(text), f))
+		*text = 0;
+	fclose(f);
+	return !strncmp(text, word, strlen(word));
+}
+
+/* The thread in which io_uring works for this process, or -ENOENT. */
+static inline int pts_io_worker(void)
+{
+	struct dirent *task;
+	int tid = -ENOENT;
+	char path[300];
+	DIR *d = opendir("/proc/self/task");
+
+	while (d && tid < 0 && (task = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/self/task/%s/comm",
+			 task->d_name);
+		if (pts_begins(path, "iou-wrk-"))
+			tid = atoi(task->d_name);
+	}
+	if (d)
+		closedir(d);
+	return tid;
+}
+
+/*
+ * All workers of the kernel's workqueues: which of them a work item will get is
+ * not to be known. Each counts for itself, so with pts_below() let one item
+ * alone count; and it may get a worker that was born after this call, so let
+ * the point be played again when nothing failed (@again of struct pts_point).
+ */
+static inline int pts_aim_workers(void)
+{
+	struct dirent *task;
+	char path[300];
+	DIR *d = opendir("/proc");
+	int ret = 0;
+
+	pts_aim_at_nobody();
+	if (!d)
+		return -errno;
+	while (ret >= 0 && (task = readdir(d))) {
+		snprintf(path, sizeof(path), "/proc/%s/comm", task->d_name);
+		if (!pts_begins(path, "kworker/"))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/fail-nth", task->d_name);
+		ret = pts_aim_also(path);
+		/* It has ended meanwhile. */
+		if (ret == -ENOENT || ret == -ESRCH)
+			ret = 0;
+	}
+	closedir(d);
+	return ret ? ret : pts_aimed ? 0 : -ENOENT;
 }
 
 static inline void pts_set(unsigned int nth)
 {
 	char text[16];
 	int n = snprintf(text, sizeof(text), "%u", nth);
+	unsigned int i;
 
-	if (pwrite(pts_fd(), text, n, 0) != n)
+	if (!pts_aimed && pts_aim(0))
 		abort();
+	for (i = 0; i < pts_aimed; i++)
+		if (pwrite(pts_fds[i], text, n, 0) != n && errno != ESRCH)
+			abort();
 }
 
 /* From here on count; the @nth one fails. */
@@ -228,20 +312,31 @@ static inline void pts_arm(unsigned int nth)
 	pts_set(nth);
 }
 
-/* No more failures. Did one happen? */
-static inline bool pts_disarm(void)
+/* Has one happened to the @i-th of those that were aimed at? */
+static inline bool pts_failed(unsigned int i)
 {
 	char text[16] = "";
 	ssize_t n;
 
 	/* Reading may be what fails, the count being as low as that. */
 	do {
-		n = pread(pts_fd(), text, sizeof(text) - 1, 0);
+		n = pread(pts_fds[i], text, sizeof(text) - 1, 0);
 	} while (n < 0 && errno == EFAULT);
-	if (n <= 0)
+	if (n <= 0 && errno != ESRCH)
 		abort();
+	return n > 0 && !atoi(text);
+}
+
+/* No more failures. Did one happen? */
+static inline bool pts_disarm(void)
+{
+	bool failed = false;
+	unsigned int i;
+
+	for (i = 0; i < pts_aimed; i++)
+		failed |= pts_failed(i);
 	pts_set(0);
-	return !atoi(text);
+	return failed;
 }
 
 /* What running out of memory, or a bad pointer, may be reported as. */
@@ -259,15 +354,19 @@ static inline bool pts_expected(int ret)
  * struct pts_point - where a sweep is
  * @what: of which call
  * @sure: nothing in the call can fail
+ * @again: how often a point is played again when nothing failed
  * @nth: what fails next, from 1
  * @errors: how often the call said so
+ * @missed: how often nothing failed at this point
  * @more: something did fail, so there may be more
  */
 struct pts_point {
 	const char *what;
 	bool sure;
+	unsigned int again;
 	unsigned int nth;
 	unsigned int errors;
+	unsigned int missed;
 	bool more;
 };
 
@@ -275,13 +374,15 @@ struct pts_point {
 static inline bool pts_next(struct __test_metadata *_metadata,
 			    struct pts_point *p)
 {
-	if (p->nth && !p->more) {
+	if (p->more || !p->nth) {
+		p->nth++;
+		p->missed = 0;
+	} else if (p->missed++ == p->again) {
 		printf("# %s: %u points, %u of them an error\n", p->what,
 		       p->nth - 1, p->errors);
 		EXPECT_EQ(p->sure, p->nth == 1);
 		return false;
 	}
-	p->nth++;
 	ASSERT_GT(PTS_POINTS_MAX, p->nth);
 	return true;
 }
