@@ -8,6 +8,8 @@
  * Then the reverse, and everything at once. Every wait of the mock has an end;
  * a deadlock shows as ETIME, and as I/O that makes no progress.
  */
+#include <linux/dma-buf.h>
+
 #include "kselftest_harness.h"
 #include "p2pbuf_test_core.h"
 
@@ -300,6 +302,100 @@ TEST_F(deadlock, slow_unmap)
 			      self->c.buf));
 	EXPECT_EQ(0, ptm_finish(&map));
 	EXPECT_EQ(0, BUFFER().stale);
+}
+
+/**
+ * struct caller - somebody who calls the exporter
+ * @imp: an importer
+ * @import: to become one
+ * @sync: the CPU
+ * @job: the call
+ */
+struct caller {
+	int imp;
+	struct p2pbuf_mock_import import;
+	struct dma_buf_sync sync;
+	struct ptm_job job;
+};
+
+static struct p2pbuf_mock_import neighbour_arg(struct ptc *c, __u32 unmap_ms)
+{
+	return (struct p2pbuf_mock_import){
+		.fd = c->buf,
+		.kind = P2PBUF_MOCK_NOTIFIED,
+		.device = pci_id(c->dev.name),
+		.flags = P2PBUF_MOCK_P2P,
+		.unmap_ms = unmap_ms,
+	};
+}
+
+/* Up to the call that is to be made. */
+static int caller_prepare(struct caller *who, struct ptc *c, __u32 op)
+{
+	who->import = neighbour_arg(c, 0);
+	who->sync.flags = DMA_BUF_SYNC_RW |
+		(op == P2PBUF_MOCK_OP_END_CPU ? DMA_BUF_SYNC_END :
+						DMA_BUF_SYNC_START);
+	who->imp = ptm_import(c->mock, c->buf, P2PBUF_MOCK_NOTIFIED,
+			      c->dev.name, P2PBUF_MOCK_P2P);
+	if (who->imp < 0 || op != P2PBUF_MOCK_OP_UNMAP)
+		return who->imp < 0 ? who->imp : 0;
+	return ptm_call(c->mock, P2PBUF_MOCK_MAP, who->imp);
+}
+
+static void caller_start(struct caller *who, struct ptc *c, __u32 op)
+{
+	static const unsigned long calls[P2PBUF_MOCK_OPS] = {
+		[P2PBUF_MOCK_OP_DETACH] = P2PBUF_MOCK_CLOSE,
+		[P2PBUF_MOCK_OP_PIN] = P2PBUF_MOCK_PIN,
+		[P2PBUF_MOCK_OP_MAP] = P2PBUF_MOCK_MAP,
+		[P2PBUF_MOCK_OP_UNMAP] = P2PBUF_MOCK_UNMAP,
+	};
+
+	if (calls[op])
+		ptm_start_call(&who->job, c->mock, calls[op], who->imp);
+	else if (op == P2PBUF_MOCK_OP_ATTACH)
+		ptm_start(&who->job, c->mock, P2PBUF_MOCK_IMPORT, &who->import);
+	else
+		ptm_start(&who->job, c->buf, DMA_BUF_IOCTL_SYNC, &who->sync);
+}
+
+/* Each call into the exporter hangs; only the caller does, too. */
+TEST_F_TIMEOUT(deadlock, stall_at_every_call, 60)
+{
+	struct caller who;
+	struct load load;
+	__u32 op;
+
+	load_start(&load, &self->c, self->c.imp, 0, 512);
+	for (op = 0; op < P2PBUF_MOCK_OPS; op++) {
+		ASSERT_EQ(0, caller_prepare(&who, &self->c, op));
+		/* It is mapped from here on, and needs nobody. */
+		EXPECT_TRUE(load_advances(&load));
+		/* For longer than anybody below waits for the load. */
+		ASSERT_EQ(0, ptm_rule(self->c.mock, self->c.buf, op,
+				      P2PBUF_MOCK_STALL, 3 * STEP_MS, 0, 1));
+		caller_start(&who, &self->c, op);
+		EXPECT_TRUE(ptm_blocked(&who.job))
+			TH_LOG("call %u", op);
+		EXPECT_TRUE(load_advances(&load));
+		ASSERT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_CLEAR_RULES,
+				      self->c.buf));
+		EXPECT_EQ(0, ptm_finish(&who.job));
+		if (op == P2PBUF_MOCK_OP_PIN)
+			ASSERT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_UNPIN,
+					      who.imp));
+		EXPECT_EQ(0, ptm_move(self->c.mock, self->c.buf,
+				      self->c.placement, 0));
+		if (op != P2PBUF_MOCK_OP_DETACH)
+			ASSERT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_CLOSE,
+					      who.imp));
+	}
+	EXPECT_EQ(0, load_finish(&load));
+	EXPECT_EQ(1, BUFFER().pins);
+	/* That was the neighbour's, and the teardown looks for ours. */
+	close(self->c.buf);
+	self->c.buf = ptm_create(self->c.mock, PTC_SIZE, P2PBUF_MOCK_PAGES, 0);
 }
 
 /* ---- bad neighbours --------------------------------------------------------------------- */

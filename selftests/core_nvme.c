@@ -493,6 +493,52 @@ TEST_F_TIMEOUT(device, moves_under_load, 100)
 	printf("# %u moves and evictions\n", mover.moves);
 }
 
+/* Another one binds, reads a slot and goes. */
+static int neighbour_reads(struct _test_data_device *self, __u32 flags)
+{
+	int node = ptn_open(), id, ret;
+
+	if (node < 0)
+		return node;
+	id = ptn_bind(node, self->buf, self->disk.fd, flags);
+	ret = id < 0 ? id : ptn_read(&self->ring, node, id, 0, DISK_READ, SLOT);
+	close(node);
+	return ret;
+}
+
+/* An exporter that moves, and takes its time over each call. */
+TEST_F_TIMEOUT(device, moves_of_a_slow_exporter, 100)
+{
+	static const __u32 ops[] = {
+		P2PBUF_MOCK_OP_ATTACH, P2PBUF_MOCK_OP_MAP,
+		P2PBUF_MOCK_OP_UNMAP, P2PBUF_MOCK_OP_DETACH,
+	};
+	struct mover mover = {
+		.mock = self->mock, .buf = self->buf,
+		.placement = variant->placement,
+	};
+	unsigned int i, round = 0;
+
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+		ASSERT_EQ(0, ptm_rule(self->mock, self->buf, ops[i],
+				      P2PBUF_MOCK_STALL, 10, 0, 0));
+	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, mover_run, &mover));
+	for (round = 0; round < 10; round++) {
+		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+		ASSERT_EQ((int)SLOT, neighbour_reads(self, variant->flags));
+		ASSERT_TRUE(holds(self, self->buf, 0, SLOT, DISK_READ));
+		ASSERT_EQ(0, read_round(self, round));
+	}
+	__atomic_store_n(&mover.stop, 1, __ATOMIC_RELEASE);
+	pthread_join(mover.thread, NULL);
+	EXPECT_EQ(0, mover.error);
+	EXPECT_LT(1, mover.moves);
+	/* A ring may keep a file for a moment longer. */
+	EXPECT_TRUE(ptm_until(MOCK_BUFFER().detaches == 10));
+	printf("# %u moves and evictions\n", mover.moves);
+}
+
 /* Each part of a long command may meet another generation. */
 TEST_F_TIMEOUT(device, moves_under_long_commands, 100)
 {

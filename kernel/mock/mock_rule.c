@@ -4,7 +4,6 @@
  *
  * Each call is met by the first rule for its op that does not let it pass.
  */
-#include <linux/delay.h>
 #include <linux/slab.h>
 
 #include "mock.h"
@@ -18,8 +17,7 @@ static bool mock_rule_is_sane(const struct p2pbuf_mock_rule *arg)
 		       (arg->value || arg->op == P2PBUF_MOCK_OP_MAP) &&
 		       arg->op != P2PBUF_MOCK_OP_UNMAP &&
 		       arg->op != P2PBUF_MOCK_OP_DETACH;
-	if (arg->action == P2PBUF_MOCK_DELAY ||
-	    arg->action == P2PBUF_MOCK_STALL ||
+	if (arg->action == P2PBUF_MOCK_STALL ||
 	    arg->action == P2PBUF_MOCK_TAKE_BACK)
 		return true;
 	return arg->op == P2PBUF_MOCK_OP_MAP;
@@ -141,9 +139,6 @@ int mock_rules_apply(struct mock_buffer *buf, enum p2pbuf_mock_op op)
 	switch (rule.action) {
 	case P2PBUF_MOCK_FAIL:
 		return rule.value ? -(int)rule.value : MOCK_RETURN_NULL;
-	case P2PBUF_MOCK_DELAY:
-		msleep(rule.value);
-		return 0;
 	case P2PBUF_MOCK_STALL:
 		wait_event_timeout(buf->wait,
 				   READ_ONCE(buf->rules_cleared) != cleared,

@@ -138,7 +138,6 @@ enum p2pbuf_mock_op {
 /**
  * enum p2pbuf_mock_action - what a rule does
  * @P2PBUF_MOCK_FAIL: fail with errno value; value 0 makes a map return NULL
- * @P2PBUF_MOCK_DELAY: sleep for value milliseconds
  * @P2PBUF_MOCK_STALL: sleep until the rules are cleared, at most value ms
  * @P2PBUF_MOCK_STALL_SIGNAL: MAP only: likewise, and fail with ERESTARTSYS on
  *	a signal
@@ -150,7 +149,6 @@ enum p2pbuf_mock_op {
  */
 enum p2pbuf_mock_action {
 	P2PBUF_MOCK_FAIL,
-	P2PBUF_MOCK_DELAY,
 	P2PBUF_MOCK_STALL,
 	P2PBUF_MOCK_STALL_SIGNAL,
 	P2PBUF_MOCK_FENCE,
