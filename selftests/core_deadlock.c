@@ -424,6 +424,87 @@ TEST_F(deadlock, neighbour_never_unmaps)
 	EXPECT_EQ(0, load_finish(&load));
 }
 
+/* One that takes its time to unmap: the buffer has moved, I/O goes on. */
+TEST_F_TIMEOUT(deadlock, neighbour_unmaps_late, 60)
+{
+	struct p2pbuf_mock_import late;
+	struct p2pbuf_mock_move arg;
+	struct load load;
+	bool seen = false;
+	__u32 ms;
+
+	load_start(&load, &self->c, self->c.imp, 0, 512);
+	/* On a busy machine it may be over before anybody can look. */
+	for (ms = 500; ms <= 8000 && !seen; ms *= 4) {
+		late = neighbour_arg(&self->c, ms);
+		ASSERT_EQ(0, ptm_ioctl(self->c.mock, P2PBUF_MOCK_IMPORT,
+				       &late));
+		ASSERT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_MAP, late.id));
+		arg = ptm_move_arg(self->c.buf, self->c.placement, 0);
+		arg.unmap_ms = 0;
+		ASSERT_EQ(0, ptm_ioctl(self->c.mock, P2PBUF_MOCK_MOVE, &arg));
+		/* That of the load is another one by now. */
+		EXPECT_TRUE(load_advances(&load));
+		seen = BUFFER().stale == 1;
+		/* Who waits for all unmaps waits for this one. */
+		EXPECT_EQ(0, ptm_move(self->c.mock, self->c.buf,
+				      self->c.placement, 0));
+		EXPECT_EQ(0, BUFFER().stale);
+		EXPECT_EQ(0, ptm_import_info(self->c.mock, late.id).mapped);
+		EXPECT_TRUE(load_advances(&load));
+		ASSERT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_CLOSE,
+				      late.id));
+	}
+	EXPECT_TRUE(seen);
+	EXPECT_EQ(0, load_finish(&load));
+}
+
+/* Whoever is mapped to the old place stays there: -EBUSY is a pin's alone. */
+static int move_away(struct ptc *c, __u32 flags)
+{
+	struct p2pbuf_mock_move arg = ptm_move_arg(c->buf, c->placement, flags);
+
+	arg.unmap_ms = 0;
+	return ptm_ioctl(c->mock, P2PBUF_MOCK_MOVE, &arg);
+}
+
+/* One that is not dynamic and so pins: nothing moves while it is mapped. */
+TEST_F(deadlock, neighbour_is_not_dynamic)
+{
+	struct load load;
+	unsigned int i;
+	int imp;
+
+	imp = ptm_import(self->c.mock, self->c.buf, P2PBUF_MOCK_PINNED,
+			 self->c.dev.name, 0);
+	ASSERT_LT(0, imp);
+	load_start(&load, &self->c, self->c.imp, 0, 512);
+	for (i = 0; i < 5; i++) {
+		int ret = ptm_call(self->c.mock, P2PBUF_MOCK_MAP, imp);
+
+		/* What is not dynamic gets no peer to peer addresses. */
+		EXPECT_EQ(self->c.placement == P2PBUF_MOCK_BAR ? -EOPNOTSUPP :
+			  0, ret);
+		EXPECT_TRUE(load_advances(&load));
+		EXPECT_EQ(ret ? 0 : -EBUSY, move_away(&self->c, 0));
+		EXPECT_EQ(ret ? 0 : -EBUSY,
+			  move_away(&self->c, P2PBUF_MOCK_PIPELINED));
+		EXPECT_TRUE(load_advances(&load));
+		EXPECT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_UNMAP, imp));
+		EXPECT_EQ(0, ptm_move(self->c.mock, self->c.buf,
+				      self->c.placement, 0));
+		EXPECT_TRUE(load_advances(&load));
+	}
+	ASSERT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_CLOSE, imp));
+	EXPECT_EQ(0, load_finish(&load));
+	EXPECT_EQ(1, BUFFER().static_attaches);
+	EXPECT_EQ(5, BUFFER().pins);
+	EXPECT_EQ(5, BUFFER().unpins);
+	EXPECT_EQ(0, BUFFER().late_words);
+	close(self->c.buf);
+	self->c.buf = ptm_create(self->c.mock, PTC_SIZE, P2PBUF_MOCK_PAGES, 0);
+}
+
 /* One that is deaf keeps its mapping; the buffer moves all the same. */
 TEST_F(deadlock, neighbour_is_deaf)
 {
