@@ -13,6 +13,16 @@
 /* What exporters return when a signal interrupts them; no errno of libc. */
 #define ERESTARTSYS	512
 
+/* Of every kind; those that a signal brings are another matter. */
+static const int errors[] = {
+	EPERM, ENOENT, EIO, ENXIO, EAGAIN, ENOMEM, EACCES, EFAULT, EBUSY,
+	EEXIST, ENODEV, EINVAL, EMFILE, ENOSPC, EPIPE, ERANGE, EDEADLK, ETIME,
+	EOVERFLOW, EOPNOTSUPP, ENOBUFS, ETIMEDOUT, EINPROGRESS, ESTALE,
+	EREMOTEIO, ECANCELED, 4095,
+};
+
+#define ERRORS	(sizeof(errors) / sizeof(errors[0]))
+
 FIXTURE(contract) { struct ptc c; };
 FIXTURE_VARIANT(contract) { __u32 placement; };
 FIXTURE_VARIANT_ADD(contract, pages) { .placement = P2PBUF_MOCK_PAGES, };
@@ -457,13 +467,10 @@ TEST_F(contract, generations)
 /* An error of the exporter or the importer leaves everything as it was. */
 TEST_F(contract, errors_of_map)
 {
-	static const int errors[] = {
-		ENOMEM, EBUSY, EAGAIN, ENOSPC, ENODEV, 4095,
-	};
 	struct p2pbuf_mock_import_info info;
 	unsigned int i;
 
-	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+	for (i = 0; i < ERRORS; i++) {
 		ASSERT_EQ(0, ptm_rule(self->c.mock, self->c.buf,
 				      P2PBUF_MOCK_OP_MAP, P2PBUF_MOCK_FAIL,
 				      errors[i], 0, 1));
@@ -503,12 +510,47 @@ TEST_F(contract, exporter_is_interrupted)
 
 TEST_F(contract, errors_of_attach)
 {
-	ASSERT_EQ(0, ptm_rule(self->c.mock, self->c.buf, P2PBUF_MOCK_OP_ATTACH,
-			      P2PBUF_MOCK_FAIL, EBUSY, 0, 1));
-	EXPECT_EQ(-EBUSY, ptm_import(self->c.mock, self->c.buf,
-				     P2PBUF_MOCK_CORE, self->c.dev.name, 0));
+	unsigned int i;
+	int imp;
+
+	for (i = 0; i < ERRORS; i++) {
+		ASSERT_EQ(0, ptm_rule(self->c.mock, self->c.buf,
+				      P2PBUF_MOCK_OP_ATTACH, P2PBUF_MOCK_FAIL,
+				      errors[i], 0, 1));
+		EXPECT_EQ(-errors[i], ptm_import(self->c.mock, self->c.buf,
+						 P2PBUF_MOCK_CORE,
+						 self->c.dev.name, 0));
+	}
 	EXPECT_EQ(1, BUFFER().attaches);
+	EXPECT_EQ(0, BUFFER().detaches);
+	imp = ptm_import(self->c.mock, self->c.buf, P2PBUF_MOCK_CORE,
+			 self->c.dev.name, 0);
+	ASSERT_LT(0, imp);
+	EXPECT_EQ(0, ptm_call(self->c.mock, P2PBUF_MOCK_MAP, imp));
 	EXPECT_EQ(0, MAP());
+}
+
+/* A neighbour's pin that fails is the neighbour's: we map, the buffer moves. */
+TEST_F(contract, errors_of_a_neighbours_pin)
+{
+	unsigned int i;
+	int pinner;
+
+	pinner = ptm_import(self->c.mock, self->c.buf, P2PBUF_MOCK_NOTIFIED,
+			    self->c.dev.name, P2PBUF_MOCK_P2P);
+	ASSERT_LT(0, pinner);
+	for (i = 0; i < ERRORS; i++) {
+		ASSERT_EQ(0, MAP());
+		ASSERT_EQ(0, ptm_rule(self->c.mock, self->c.buf,
+				      P2PBUF_MOCK_OP_PIN, P2PBUF_MOCK_FAIL,
+				      errors[i], 0, 1));
+		EXPECT_EQ(-errors[i], ptm_call(self->c.mock, P2PBUF_MOCK_PIN,
+					       pinner));
+		EXPECT_EQ(0, BUFFER().pins);
+		EXPECT_EQ(1, IMPORTER().mapped);
+		EXPECT_EQ(0, MOVE());
+	}
+	EXPECT_EQ(ERRORS, IMPORTER().core_invalidations);
 }
 
 /* Remapping that fails leaves no mapping, and mapping helps. */

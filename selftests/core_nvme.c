@@ -316,6 +316,49 @@ TEST_F(device, io_meets_a_revoked_buffer)
 	}
 }
 
+/* What the exporter says is what BIND and I/O say; nothing is left behind. */
+TEST_F(device, errors_of_the_exporter)
+{
+	static const int errors[] = {
+		EPERM, EIO, ENOMEM, EACCES, EBUSY, ENODEV, EINVAL, ENOSPC,
+		EOPNOTSUPP, ETIMEDOUT, EREMOTEIO, 4095,
+	};
+	struct p2pbuf_nvme_bind bind;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		ASSERT_EQ(0, ptm_rule(self->mock, self->buf,
+				      P2PBUF_MOCK_OP_ATTACH, P2PBUF_MOCK_FAIL,
+				      errors[i], 0, 1));
+		EXPECT_EQ(-errors[i], ptn_bind(self->node, self->buf,
+					       self->disk.fd, variant->flags));
+		EXPECT_EQ(i, MOCK_BUFFER().attaches);
+		ASSERT_EQ(0, ptm_rule(self->mock, self->buf, P2PBUF_MOCK_OP_MAP,
+				      P2PBUF_MOCK_FAIL, errors[i], 0, 1));
+		EXPECT_EQ(-errors[i],
+			  ptn_bind_range(self->node, self->buf, self->disk.fd,
+					 0, 0, variant->flags, &bind));
+		EXPECT_EQ(P2PBUF_REASON_EXPORTER, bind.path.reason);
+		EXPECT_EQ(i + 1, MOCK_BUFFER().detaches);
+		EXPECT_EQ(0, MOCK_BUFFER().maps);
+	}
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	for (i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+		ASSERT_EQ(0, ptm_move(self->mock, self->buf,
+				      variant->placement, 0));
+		ASSERT_EQ(0, ptm_rule(self->mock, self->buf, P2PBUF_MOCK_OP_MAP,
+				      P2PBUF_MOCK_FAIL, errors[i], 0, 1));
+		EXPECT_EQ(-errors[i], ptn_read(&self->ring, self->node,
+					       self->id, 0, DISK_READ, SLOT));
+		EXPECT_TRUE(poisoned(self, self->buf, 0, SIZE));
+		EXPECT_EQ(0, MOCK_BUFFER().live);
+	}
+	EXPECT_EQ((int)SIZE, ptn_read(&self->ring, self->node, self->id, 0,
+				      DISK_READ, SIZE));
+	EXPECT_TRUE(holds(self, self->buf, 0, SIZE, DISK_READ));
+}
+
 /* Every other map fails: each I/O is done or says why, no third thing. */
 TEST_F(device, io_meets_failing_maps)
 {

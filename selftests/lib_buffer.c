@@ -17,6 +17,7 @@
 
 #include "p2pbuf_test_lib.h"
 #include "kselftest_harness.h"
+#include "p2pbuf_test_mock.h"
 
 #define SIZE	(1024 * 1024)
 
@@ -269,6 +270,39 @@ TEST_F(buffer, move_under_a_mapping)
 	}
 	EXPECT_EQ(0, info.evictions);
 	EXPECT_EQ(0, p2pbuf_unmap((void *)words, SIZE));
+}
+
+/* What the exporter says to the CPU; asked again only when it wants to be. */
+TEST_F(buffer, sync_errors)
+{
+	static const int errors[] = {
+		EPERM, ENOENT, EIO, ENOMEM, EACCES, EBUSY, ENODEV, EINVAL,
+		ENOSPC, EOPNOTSUPP, ETIMEDOUT, EREMOTEIO, 4095,
+	};
+	int mock = ptm_open(), fd, i;
+
+	if (mock < 0)
+		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
+	fd = ptm_create(mock, SIZE, P2PBUF_MOCK_PAGES, 0);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, p2pbuf_import(fd, &self->buf, &self->error));
+	for (i = 0; i < (int)(sizeof(errors) / sizeof(errors[0])); i++) {
+		ASSERT_EQ(0, ptm_rule(mock, fd, P2PBUF_MOCK_OP_BEGIN_CPU,
+				      P2PBUF_MOCK_FAIL, errors[i], 0, 1));
+		EXPECT_EQ(-errors[i], p2pbuf_sync_begin(self->buf,
+							P2PBUF_WRITE));
+		EXPECT_EQ(0, p2pbuf_sync_begin(self->buf, P2PBUF_WRITE));
+		ASSERT_EQ(0, ptm_rule(mock, fd, P2PBUF_MOCK_OP_END_CPU,
+				      P2PBUF_MOCK_FAIL, errors[i], 0, 1));
+		EXPECT_EQ(-errors[i], p2pbuf_sync_end(self->buf, P2PBUF_WRITE));
+		EXPECT_EQ(0, p2pbuf_sync_end(self->buf, P2PBUF_WRITE));
+	}
+	ASSERT_EQ(0, ptm_rule(mock, fd, P2PBUF_MOCK_OP_BEGIN_CPU,
+			      P2PBUF_MOCK_FAIL, EAGAIN, 0, 3));
+	EXPECT_EQ(0, p2pbuf_sync_begin(self->buf, P2PBUF_READ));
+	EXPECT_EQ(0, p2pbuf_sync_end(self->buf, P2PBUF_READ));
+	close(fd);
+	close(mock);
 }
 
 TEST_F(buffer, move_refuses)
