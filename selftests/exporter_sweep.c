@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Failure sweep over the exporter: create, export, move out, move in and evict,
+ * attach and map by importers of each kind, evict of what importers have mapped,
  * page faults of the CPU, the registration of fixed buffers and the birth of a
  * region are each played again and again with the first, the second, the third
  * ... thing that can fail failing. A call that fails changed nothing: the
- * object is where it was or where it was to go, its bytes are right, no VRAM is
- * lost, and the next try works.
+ * object is where it was or where it was to go, its bytes are right, no VRAM,
+ * pin or mapping is lost, and the next try works.
  *
  * Needs a kernel that injects faults; on others it is skipped.
  */
 #include <liburing.h>
 
+#include "p2pbuf_test_edu.h"
 #include "p2pbuf_test_paged.h"
 #include "p2pbuf_test_sweep.h"
+#include "p2pbuf_test_until.h"
 
 #define SIZE		(256ULL << 10)
 #define VRAM		P2PBUF_PLACEMENT_VRAM
@@ -42,6 +45,15 @@ static const char *impossible(void)
 	return why;
 }
 
+/*
+ * The region that a sweep is about: the second one, which is smaller and quicker
+ * to empty, or the only one.
+ */
+static int find_region(struct ptr_region *region)
+{
+	return ptr_find(1, region) ? ptr_find(0, region) : 0;
+}
+
 FIXTURE(sweep) {
 	int fd;
 	__u64 vram_size;
@@ -59,16 +71,15 @@ FIXTURE_SETUP(sweep)
 {
 	const char *why = impossible();
 	struct drm_p2pbuf_device_info info;
+	struct ptr_region region;
 
 	self->fd = -1;
 	if (why)
 		SKIP(return, "%s", why);
-	/* The second one is smaller, and quicker to empty. */
-	self->fd = ptx_open(1);
-	if (self->fd < 0)
-		self->fd = ptx_open(0);
-	if (self->fd < 0)
+	if (find_region(&region))
 		SKIP(return, "no render node of the exporter");
+	self->fd = ptr_open(&region);
+	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, ptx_device_info(self->fd, &info));
 	self->vram_size = info.vram_size;
 	self->vram_used = info.vram_used;
@@ -242,9 +253,310 @@ TEST_F_TIMEOUT(sweep, evict, 400)
 	}
 }
 
+/* ---- importers ------------------------------------------------------------------------ */
+
+#define LEN		P2PBUF_EDU_DMA_MAX
+
+/*
+ * The edu device, which can be any kind of importer but is slow; and where
+ * memory moves a drive as well, which is the core's kind and quick.
+ */
+FIXTURE(importer) {
+	struct ptr_region region;
+	struct ptn_disk disk;
+	struct io_uring ring;
+	__u64 vram_size;
+	__u64 vram_used;
+	char *scratch;
+	int fd;
+	int edu;
+	int node;
+	int lines;		/* of PTS_ATTACHMENTS, anyhow */
+	struct object o;
+	int dmabuf;
+	int id;			/* of the edu's attachment */
+};
+
+/* checkpatch takes a type in a macro for a factor. */
+#define IMPORTER FIXTURE_DATA(importer)
+
+/**
+ * struct kind - of importers
+ * @what: the call under test, and whose
+ * @flags: P2PBUF_EDU_*
+ * @placement: where they find the object
+ */
+struct kind {
+	const char *what;
+	__u32 flags;
+	__u32 placement;
+};
+
+#define FAR	(P2PBUF_EDU_DYNAMIC | P2PBUF_EDU_REVOCABLE)
+#define KINDS(call) {							\
+	{ call " by a near one, in VRAM", P2PBUF_EDU_GOOD, VRAM },	\
+	{ call " by a near one, in host memory", P2PBUF_EDU_GOOD, SYSTEM }, \
+	{ call " by a far one, in VRAM", FAR, VRAM },			\
+	{ call " by one that pins", 0, VRAM },				\
+}
+
+#define EXPECT_USAGE(pins_, far_, vram_) do {				\
+	struct pts_usage _u = pts_usage(self->region.name);		\
+									\
+	EXPECT_EQ(pins_, _u.pins);					\
+	EXPECT_EQ(far_, _u.far);					\
+	EXPECT_EQ(vram_, _u.vram);					\
+} while (0)
+
+/* NULL, or what there is not. */
+static const char *importer_open(IMPORTER *self)
+{
+	struct drm_p2pbuf_device_info info;
+
+	if (find_region(&self->region))
+		return "no render node of the exporter";
+	self->fd = ptr_open(&self->region);
+	if (self->fd < 0 || ptx_device_info(self->fd, &info))
+		return "no file on the region";
+	self->vram_size = info.vram_size;
+	self->vram_used = info.vram_used;
+	self->edu = pte_open();
+	if (self->edu < 0)
+		return "no edu device";
+	self->node = ptn_open();
+	if (self->node < 0)
+		return "no " PTN_NODE;
+	if (ptn_disk_open("main", &self->disk))
+		return "no drive with serial number main";
+	return NULL;
+}
+
+FIXTURE_SETUP(importer)
+{
+	const char *why = impossible();
+
+	*self = (IMPORTER){ .fd = -1, .edu = -1, .node = -1 };
+	self->disk = (struct ptn_disk){ .fd = -1, .direct = -1 };
+	if (!why)
+		why = importer_open(self);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, io_uring_queue_init(8, &self->ring, 0));
+	self->scratch = ptn_memory(SIZE);
+	ASSERT_NE(NULL, self->scratch);
+	self->lines = ptk_lines(PTS_ATTACHMENTS);
+	ASSERT_LE(0, self->lines);
+	EXPECT_USAGE(0, 0, 0);
+	/* What an importer calls: dma-buf and the exporter, too. */
+	ASSERT_EQ(0, pts_only("p2pbuf_edu"));
+	ASSERT_EQ(0, spare_arguments());
+}
+
+FIXTURE_TEARDOWN(importer)
+{
+	if (self->ring.ring_fd > 0)
+		io_uring_queue_exit(&self->ring);
+	ptn_disk_close(&self->disk);
+	close(self->node);
+	close(self->edu);
+	close(self->fd);
+}
+
+/* Look at what the last round left, and begin another; false: that was all. */
+static bool next_import(struct __test_metadata *_metadata, IMPORTER *self,
+			struct pts_point *p, __u32 placement)
+{
+	if (p->nth) {
+		EXPECT_USAGE(0, 0, 0);
+		close(self->dmabuf);
+		object_close(self->fd, &self->o);
+	}
+	EXPECT_EQ(self->vram_used, vram_used(self->fd));
+	if (!pts_next(_metadata, p))
+		return false;
+	ASSERT_EQ(0, object_create(self->fd, &self->o, placement));
+	self->dmabuf = ptx_export(self->fd, self->o.bo.handle, true);
+	ASSERT_LE(0, self->dmabuf);
+	return true;
+}
+
+static int attach(IMPORTER *self, __u32 flags)
+{
+	self->id = pte_attach(self->edu, self->dmabuf, flags, NULL);
+	return self->id;
+}
+
+/*
+ * What the CPU wrote the device reads, at one end of the object, and what the
+ * device wrote the CPU reads, at the other; all else is as the CPU wrote it.
+ */
+static bool device_agrees(IMPORTER *self)
+{
+	__u64 bytes[LEN / 8], at = SIZE - LEN;
+	static __u64 seed = 100;
+
+	ptx_fill(self->o.map, SIZE, seed += 2);
+	memset(bytes, 0xa5, sizeof(bytes));
+	if (pte_dma_read(self->edu, self->id, 0, bytes, LEN) ||
+	    ptx_check(bytes, LEN, seed) != LEN)
+		return false;
+	ptx_fill(bytes, LEN, seed + 1);
+	return !pte_dma_write(self->edu, self->id, at, bytes, LEN) &&
+	       ptx_check(self->o.map, at, seed) == at &&
+	       ptx_check((char *)self->o.map + at, LEN, seed + 1) == LEN;
+}
+
+TEST_F_TIMEOUT(importer, attach, 200)
+{
+	static const struct kind kinds[] = KINDS("attach");
+	const struct kind *k;
+	int ret;
+
+	for (k = kinds; k < kinds + ARRAY_SIZE(kinds); k++) {
+		struct pts_point p = { .what = k->what };
+
+		while (next_import(_metadata, self, &p, k->placement)) {
+			HIT(p, attach(self, k->flags));
+			if (ret < 0) {
+				EXPECT_USAGE(0, 0, 0);
+				ASSERT_LE(0, attach(self, k->flags));
+			}
+			EXPECT_EQ(0, pte_map(self->edu, self->id, NULL));
+			EXPECT_TRUE(device_agrees(self));
+			EXPECT_EQ(0, pte_detach(self->edu, self->id));
+		}
+	}
+}
+
+TEST_F_TIMEOUT(importer, map, 400)
+{
+	static const struct kind kinds[] = KINDS("map");
+	const struct kind *k;
+	int ret;
+
+	for (k = kinds; k < kinds + ARRAY_SIZE(kinds); k++) {
+		struct pts_point p = { .what = k->what };
+		bool near = k->flags & P2PBUF_EDU_P2P;
+
+		while (next_import(_metadata, self, &p, k->placement)) {
+			ASSERT_LE(0, attach(self, k->flags));
+			HIT(p, pte_map(self->edu, self->id, NULL));
+			EXPECT_USAGE(!ret && !k->flags, !near,
+				     !ret && near && k->placement == VRAM);
+			EXPECT_EQ(SIZE, ptx_check(self->o.map, SIZE, 7));
+			if (ret)
+				EXPECT_EQ(0, pte_map(self->edu, self->id,
+						     NULL));
+			EXPECT_TRUE(device_agrees(self));
+			EXPECT_EQ(0, pte_unmap(self->edu, self->id));
+			EXPECT_USAGE(0, !near, 0);
+			EXPECT_EQ(0, pte_detach(self->edu, self->id));
+		}
+	}
+}
+
+/* ---- mappings that end ---------------------------------------------------------------- */
+
+/* Every byte: written by the drive's reading it, and the other way round. */
+static bool drive_agrees(IMPORTER *self, __u32 id)
+{
+	static __u64 seed = 1000;
+
+	ptx_fill(self->o.map, SIZE, ++seed);
+	ptn_poison(self->scratch, SIZE);
+	if (ptn_disk_write(&self->disk, self->scratch, SIZE, 0) ||
+	    ptn_write(&self->ring, self->node, id, 0, 0, SIZE) != SIZE ||
+	    ptn_disk_read(&self->disk, self->scratch, SIZE, 0) ||
+	    ptx_check(self->scratch, SIZE, seed) != SIZE)
+		return false;
+	ptn_poison(self->o.map, SIZE);
+	return ptn_read(&self->ring, self->node, id, 0, 0, SIZE) == SIZE &&
+	       ptx_check(self->o.map, SIZE, seed) == SIZE;
+}
+
+/* Both importers have mapped the object. Returns the drive's binding. */
+static int map_twice(IMPORTER *self)
+{
+	int ret = attach(self, P2PBUF_EDU_GOOD);
+
+	if (ret >= 0)
+		ret = pte_map(self->edu, self->id, NULL);
+	return ret < 0 ? ret : ptn_bind(self->node, self->dmabuf, self->disk.fd,
+					P2PBUF_NVME_BIND_ALLOW_SYSTEM);
+}
+
+/* They reach it where it is: by what they have, or by a new mapping. */
+static void expect_reached(struct __test_metadata *_metadata, IMPORTER *self,
+			   int drive)
+{
+	struct p2pbuf_edu_stat stat;
+
+	ASSERT_EQ(0, pte_stat(self->edu, self->id, &stat));
+	if (!stat.mapped)
+		EXPECT_EQ(0, pte_map(self->edu, self->id, NULL));
+	EXPECT_TRUE(device_agrees(self));
+	EXPECT_TRUE(drive_agrees(self, drive));
+}
+
+static void unmap_both(struct __test_metadata *_metadata, IMPORTER *self,
+		       int drive)
+{
+	EXPECT_EQ(0, ptn_unbind(self->node, drive));
+	EXPECT_EQ(0, pte_detach(self->edu, self->id));
+	EXPECT_EQ(self->lines, ptk_lines(PTS_ATTACHMENTS));
+}
+
+/* After @ret of a call that was to bring the object to @to. */
+static void expect_moved(struct __test_metadata *_metadata, IMPORTER *self,
+			 __u32 to, int ret)
+{
+	struct p2pbuf_edu_stat stat;
+
+	EXPECT_EQ(SIZE, ptx_check(self->o.map, SIZE, 7));
+	if (ret)
+		return;
+	EXPECT_EQ(to, ptp_placement(self->fd, self->o.bo.handle));
+	ASSERT_EQ(0, pte_stat(self->edu, self->id, &stat));
+	EXPECT_EQ(0, stat.mapped);
+	EXPECT_EQ(1, stat.invalidations);
+	/* The core unmaps in its own time. */
+	EXPECT_TRUE(ptk_until(!pts_usage(self->region.name).vram, 10000));
+}
+
+/* As for an object that nobody has mapped, which is above. */
+TEST_F_TIMEOUT(importer, evict, 400)
+{
+	struct pts_point p = { .what = "evict, mapped" };
+	struct drm_p2pbuf_gem_create all;
+	unsigned int waits = 0;
+	int ret, drive;
+
+	if (self->vram_used)
+		SKIP(return, "somebody else uses VRAM");
+	ASSERT_EQ(0, pts_only("p2pbuf_exporter"));
+	ASSERT_EQ(0, spare_arguments());
+	while (next_import(_metadata, self, &p, VRAM)) {
+		drive = map_twice(self);
+		ASSERT_LT(0, drive);
+		HIT(p, ptx_create(self->fd, self->vram_size, VRAM, 0, &all));
+		waits += pts_inline_waits();
+		expect_moved(_metadata, self, SYSTEM, ret);
+		expect_reached(_metadata, self, drive);
+		if (ret) {
+			ASSERT_EQ(0, ptx_create(self->fd, self->vram_size,
+						VRAM, 0, &all));
+			expect_reached(_metadata, self, drive);
+		}
+		EXPECT_EQ(SYSTEM, ptp_placement(self->fd, self->o.bo.handle));
+		EXPECT_EQ(0, ptx_close(self->fd, all.handle));
+		unmap_both(_metadata, self, drive);
+	}
+	EXPECT_LT(0, waits);
+}
+
 /* ---- page faults of the CPU -------------------------------------------------------- */
 
-enum kind { IN_VRAM, IN_SYSTEM, WINDOW };
+enum memory { IN_VRAM, IN_SYSTEM, WINDOW };
 
 FIXTURE(fault) {
 	struct ptr_region region;
@@ -253,18 +565,12 @@ FIXTURE(fault) {
 	char *at;	/* two MiB of address space without a page table */
 };
 
-FIXTURE_VARIANT(fault) { const char *paged; enum kind kind; };
+FIXTURE_VARIANT(fault) { const char *paged; enum memory kind; };
 FIXTURE_VARIANT_ADD(fault, vram) { .paged = "0", .kind = IN_VRAM, };
 FIXTURE_VARIANT_ADD(fault, system) { .paged = "0", .kind = IN_SYSTEM, };
 FIXTURE_VARIANT_ADD(fault, window) { .paged = "0", .kind = WINDOW, };
 FIXTURE_VARIANT_ADD(fault, paged_vram) { .paged = "1", .kind = IN_VRAM, };
 FIXTURE_VARIANT_ADD(fault, paged_system) { .paged = "1", .kind = IN_SYSTEM, };
-
-/* The region that a sweep is about: the second one, or the only one. */
-static int find_region(struct ptr_region *region)
-{
-	return ptr_find(1, region) ? ptr_find(0, region) : 0;
-}
 
 FIXTURE_SETUP(fault)
 {
@@ -321,7 +627,7 @@ static int touch(const int *fds, void *p, bool write_it)
 }
 
 static void fault_sweep(struct __test_metadata *_metadata,
-			struct _test_data_fault *self, enum kind kind,
+			struct _test_data_fault *self, enum memory kind,
 			bool write_it)
 {
 	struct pts_point p = { .what = write_it ? "fault, write" : "fault, read" };

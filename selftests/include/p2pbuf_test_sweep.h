@@ -345,6 +345,60 @@ static inline bool pts_expected(int ret)
 	return !ret || ret == -ENOMEM || ret == -EFAULT;
 }
 
+/* ---- what may be left behind ---------------------------------------------------- */
+
+/* Invalidations that had no slot for their fence, and waited; of all attachments. */
+static inline unsigned int pts_inline_waits(void)
+{
+	unsigned int n = 0, one;
+	char line[512], *at;
+	FILE *f = fopen(PTS_ATTACHMENTS, "re");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		at = strstr(line, "inline_waits=");
+		if (at && sscanf(at, "inline_waits=%u", &one) == 1)
+			n += one;
+	}
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/**
+ * struct pts_usage - what importers have of the objects of an exporter's region
+ * @pins: pins
+ * @far: attachments that cannot reach the BAR
+ * @vram: mappings of the BAR
+ */
+struct pts_usage {
+	unsigned int pins;
+	unsigned int far;
+	unsigned int vram;
+};
+
+/* @region: the PCI function's name */
+static inline struct pts_usage pts_usage(const char *region)
+{
+	struct pts_usage one, all = {};
+	char path[96], line[256];
+	FILE *f;
+
+	snprintf(path, sizeof(path), PTS_DEBUGFS "dri/%s/objects", region);
+	f = fopen(path, "re");
+	if (!f)
+		return (struct pts_usage){ ~0U, ~0U, ~0U };
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%*u %*s %*s %u %*u %u %u", &one.pins,
+			   &one.far, &one.vram) != 3)
+			continue;
+		all.pins += one.pins;
+		all.far += one.far;
+		all.vram += one.vram;
+	}
+	fclose(f);
+	return all;
+}
+
 /* ---- points ------------------------------------------------------------------ */
 
 /* More points than any call has: the sweep has gone astray. */
