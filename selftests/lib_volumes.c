@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <liburing.h>
+#include <linux/fscrypt.h>
 
 #include "p2pbuf_test_lib.h"
 #include "p2pbuf_test_file.h"
@@ -18,6 +19,7 @@
 #define SIZE		(64 * PTF_MIB)
 #define MD		"/dev/md21"
 #define MOUNT		"/mnt/volume"
+#define SECRET		MOUNT "/secret"
 
 #define MDADM		"echo y | /ci/toolbox mdadm --create " MD " --metadata=1.2 " \
 			"--run --assume-clean "
@@ -53,6 +55,7 @@ FIXTURE(volume)
 /*
  * @make, @unmake: commands of one shell; @make must leave a device or a file at
  *	@path
+ * @prepare: what no command does; 0, or -EOPNOTSUPP where the kernel cannot
  * @disks: below it; 0: refused
  * @says: a word of the refusal
  * @names: the module that @make needs
@@ -63,6 +66,7 @@ FIXTURE_VARIANT(volume)
 	const char *names;
 	const char *make[8];
 	const char *unmake[4];
+	int (*prepare)(void);
 	const char *path;
 	unsigned int disks;
 	const char *says;
@@ -132,6 +136,58 @@ FIXTURE_VARIANT_ADD(volume, raid5) {
 	.unmake = { "/ci/toolbox mdadm --stop " MD },
 	.path = MD,
 	.says = "raid5",
+};
+
+/* A key for the filesystem, and by it an empty folder that is encrypted. */
+static int encrypt_folder(void)
+{
+	struct {
+		struct fscrypt_add_key_arg arg;
+		unsigned char raw[64];
+	} key = {
+		.arg.key_spec.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER,
+		.arg.raw_size = sizeof(key.raw),
+	};
+	struct fscrypt_policy_v2 policy = {
+		.version = FSCRYPT_POLICY_V2,
+		.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS,
+		.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS,
+		.flags = FSCRYPT_POLICY_FLAGS_PAD_32,
+	};
+	unsigned int i;
+	int fd, ret = 0;
+
+	for (i = 0; i < sizeof(key.raw); i++)
+		key.raw[i] = i * 37 + 11;
+	if (mkdir(SECRET, 0755))
+		return -errno;
+	fd = open(SECRET, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, FS_IOC_ADD_ENCRYPTION_KEY, &key)) {
+		ret = -errno;
+	} else {
+		memcpy(policy.master_key_identifier,
+		       key.arg.key_spec.u.identifier,
+		       sizeof(policy.master_key_identifier));
+		if (ioctl(fd, FS_IOC_SET_ENCRYPTION_POLICY, &policy))
+			ret = -errno;
+	}
+	close(fd);
+	return ret;
+}
+
+FIXTURE_VARIANT_ADD(volume, encrypted) {
+	.names = "-a xts cts",
+	.make = {
+		"/ci/toolbox mkfs.ext4 -q -F -b 4096 -O encrypt $A",
+		"mkdir -p " MOUNT,
+		"mount -t ext4 $A " MOUNT,
+	},
+	.prepare = encrypt_folder,
+	.unmake = { "umount " MOUNT },
+	.path = SECRET "/weights",
+	.says = "encrypted",
 };
 
 FIXTURE_VARIANT_ADD(volume, crypt) {
@@ -206,6 +262,8 @@ static int run_all(const char *const *commands, size_t n)
 
 FIXTURE_SETUP(volume)
 {
+	int ret;
+
 	self->fd = -1;
 	self->error.size = sizeof(self->error);
 	self->bound.size = sizeof(self->bound);
@@ -222,6 +280,14 @@ FIXTURE_SETUP(volume)
 	/* What an earlier volume left there would ask for an answer. */
 	ptk_run("for p in $A $B; do dd if=/dev/zero of=$p bs=1M count=2 2>/dev/null; done");
 	ASSERT_EQ(0, run_all(variant->make, ARRAY_SIZE(variant->make)));
+	ret = variant->prepare ? variant->prepare() : 0;
+	if (ret == -EOPNOTSUPP) {
+		/* Who skips here is not torn down. */
+		run_all(variant->unmake, ARRAY_SIZE(variant->unmake));
+		add_parts(BLKPG_DEL_PARTITION);
+		SKIP(return, "the kernel cannot do it");
+	}
+	ASSERT_EQ(0, ret) TH_LOG("%s", strerror(-ret));
 	self->fd = open_volume(variant->path);
 	ASSERT_LE(0, self->fd);
 	ASSERT_EQ(0, p2pbuf_exporter_open(region.name, &self->exporter,
@@ -303,6 +369,39 @@ static void check_served(struct __test_metadata *_metadata, VOLUME_DATA *self,
 	EXPECT_EQ(NULL, wrong) TH_LOG("%s", wrong);
 }
 
+/* What is refused works in host memory, for who accepts that. */
+static void check_allowed(struct __test_metadata *_metadata, VOLUME_DATA *self)
+{
+	const struct p2pbuf_bind_opts allow = {
+		.size = sizeof(allow),
+		.flags = P2PBUF_ALLOW_SYSTEM,
+	};
+	const unsigned int n = 65536;
+
+	self->error.text[0] = '\0';
+	self->error.code = 0;
+	ASSERT_EQ(0, p2pbuf_bind(&self->ring, self->buf, self->fd, &allow,
+				 &self->binding, &self->error))
+		TH_LOG("%s", self->error.text);
+	EXPECT_EQ(0, self->error.code);
+	ASSERT_EQ(0, p2pbuf_bind_info(self->binding, &self->bound));
+	EXPECT_STREQ("system", p2pbuf_path_name(self->bound.path.path));
+	ASSERT_EQ(0, p2pbuf_map(self->buf, 0, 0, P2PBUF_READ | P2PBUF_WRITE,
+				(void **)&self->vram));
+	self->host = aligned_alloc(4096, n);
+	ASSERT_NE(NULL, self->host);
+	ptf_fill(self->vram, n, 5);
+	ASSERT_EQ(n, ptf_io(&self->ring, self->binding, P2PBUF_WRITE, 0, n, 0,
+			    0));
+	ASSERT_EQ(n, ptf_host_io(self->fd, false, self->host, n, 0));
+	EXPECT_EQ(0, memcmp(self->host, self->vram, n));
+	memset(self->vram, PTF_POISON, 2 * n);
+	ASSERT_EQ(n, ptf_io(&self->ring, self->binding, P2PBUF_READ, 0, n, 0,
+			    0));
+	EXPECT_EQ(0, memcmp(self->host, self->vram, n));
+	EXPECT_TRUE(ptf_is_all(self->vram + n, n, PTF_POISON));
+}
+
 TEST_F_TIMEOUT(volume, served_or_refused, 90)
 {
 	/* Root alone sees what device mapper does, and opens p2pbuf_nvme's node. */
@@ -314,11 +413,12 @@ TEST_F_TIMEOUT(volume, served_or_refused, 90)
 		check_served(_metadata, self, variant->disks);
 		return;
 	}
-	EXPECT_EQ(-EMEDIUMTYPE, bind_it(self));
+	ASSERT_EQ(-EMEDIUMTYPE, bind_it(self));
 	EXPECT_EQ(NULL, self->binding);
 	EXPECT_TRUE(ptl_is_sentence(&self->error));
 	EXPECT_NE(NULL, strstr(self->error.text, variant->says));
 	TH_LOG("%s", self->error.text);
+	check_allowed(_metadata, self);
 }
 
 static void unmake(void)

@@ -104,7 +104,7 @@ static int align_take(const struct p2pbuf_bind_args *args,
 	}
 	if (!stx.stx_dio_offset_align || !stx.stx_dio_mem_align)
 		return p2pbuf_fail(error, EMEDIUMTYPE,
-				   "the filesystem does no direct I/O on %s (journalled, inline, encrypted or verified data)",
+				   "the filesystem does no direct I/O on %s (journalled, inline or verified data)",
 				   args->target);
 	target->offset_align = stx.stx_dio_offset_align;
 	target->mem_align = stx.stx_dio_mem_align;
@@ -117,9 +117,15 @@ static int ext4_judge(const struct p2pbuf_bind_args *args,
 {
 	int flags = 0;
 
+	if (ioctl(args->fd, FS_IOC_GETFLAGS, &flags))
+		return 0;
+	/* Below the filesystem, in the block layer's copy of the data. */
+	if (flags & FS_ENCRYPT_FL)
+		return p2pbuf_fail(error, EMEDIUMTYPE,
+				   "%s is encrypted, which the CPU does",
+				   args->target);
 	/* Reads are fine, but the claim is about both. */
-	if (!ioctl(args->fd, FS_IOC_GETFLAGS, &flags) &&
-	    !(flags & FS_EXTENT_FL))
+	if (!(flags & FS_EXTENT_FL))
 		return p2pbuf_fail(error, EMEDIUMTYPE,
 				   "%s has no extents (an ext2 or ext3 file), so writes into holes go through the page cache",
 				   args->target);
