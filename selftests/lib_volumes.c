@@ -23,6 +23,8 @@
 
 #define MDADM		"echo y | /ci/toolbox mdadm --create " MD " --metadata=1.2 " \
 			"--run --assume-clean "
+#define BEHIND		MDADM "--level=1 --raid-devices=2 --bitmap=internal " \
+			"--write-behind=256 $A --write-mostly $B"
 #define LVM		"--config 'activation{udev_sync=0 udev_rules=0} devices{use_devicesfile=0} backup{archive=0 backup=0}' "
 
 #define CRYPT		"0 131072 crypt aes-cbc-plain64 000102030405060708090a0b0c0d0e0f 0 $A 0"
@@ -136,6 +138,15 @@ FIXTURE_VARIANT_ADD(volume, raid5) {
 	.unmake = { "/ci/toolbox mdadm --stop " MD },
 	.path = MD,
 	.says = "raid5",
+};
+
+/* Writes to $B are acknowledged early, and done from a copy. */
+FIXTURE_VARIANT_ADD(volume, write_behind) {
+	.names = "raid1",
+	.make = { BEHIND },
+	.unmake = { "/ci/toolbox mdadm --stop " MD },
+	.path = MD,
+	.says = "writes behind",
 };
 
 /* A key for the filesystem, and by it an empty folder that is encrypted. */

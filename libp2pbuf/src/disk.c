@@ -201,10 +201,16 @@ static int md_judge(const char *dir, struct p2pbuf_error *error)
 	read_text(dir, "md/level", level, sizeof(level));
 	for (i = 0; i < sizeof(levels) / sizeof(levels[0]); i++)
 		if (!strcmp(level, levels[i]))
-			return 0;
-	return p2pbuf_fail(error, EMEDIUMTYPE,
-			   "%s is an md array of level %s, whose data goes through host memory",
-			   base_of(dir), level);
+			break;
+	if (i == sizeof(levels) / sizeof(levels[0]))
+		return p2pbuf_fail(error, EMEDIUMTYPE,
+				   "%s is an md array of level %s, whose data goes through host memory",
+				   base_of(dir), level);
+	if (read_number(dir, "md/bitmap/backlog"))
+		return p2pbuf_fail(error, EMEDIUMTYPE,
+				   "%s writes behind (md/bitmap/backlog), from a copy in host memory",
+				   base_of(dir));
+	return 0;
 }
 
 /*
