@@ -10,6 +10,7 @@
  */
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,10 +18,12 @@
 
 #include "p2pbuf_test_lib.h"
 #include "p2pbuf_test_file.h"
+#include "p2pbuf_test_nobody.h"
 #include "kselftest_harness.h"
 
 #define SIZE	(64 * PTF_MIB)
 #define POISON	PTF_POISON
+#define COPY_LOG "/tmp/copy.log"
 
 static struct ptf_stage stage;
 
@@ -220,14 +223,17 @@ TEST_F(file, both_directions)
 	EXPECT_EQ(NULL, wrong) TH_LOG("%s", wrong);
 }
 
-/* Reads of the drives that were merged into others since boot. */
-static long read_merges(void)
+/*
+ * The @field-th number of the drives' statistics, summed up: 1 reads, 2 those
+ * that were merged into others.
+ */
+static long drives_stat(int field)
 {
 	static const char *const drives[] = {
 		"P2PBUF_NVME_MAIN", "P2PBUF_NVME_SECOND",
 	};
 	const char *drive;
-	long merges, sum = 0;
+	long numbers[2], sum = 0;
 	char path[64];
 	size_t i;
 	FILE *f;
@@ -239,11 +245,12 @@ static long read_merges(void)
 		snprintf(path, sizeof(path), "/sys/block/%s/stat",
 			 strrchr(drive, '/') + 1);
 		f = fopen(path, "re");
-		if (!f || fscanf(f, "%*d %ld", &merges) != 1)
-			merges = -1000;
+		if (f && fscanf(f, "%ld %ld", &numbers[0], &numbers[1]) == 2)
+			sum += numbers[field - 1];
+		else
+			sum -= 1000;
 		if (f)
 			fclose(f);
-		sum += merges;
 	}
 	return sum;
 }
@@ -277,7 +284,7 @@ TEST_F(file, neighbours_in_host_memory)
 		memset(self->vram, POISON, 2 * n * block);
 		memset(other, POISON, n * block);
 		/* By the second time a filesystem knows where the file is. */
-		before = read_merges();
+		before = drives_stat(2);
 		for (i = 0; i < n; i++) {
 			sqe = io_uring_get_sqe(&ring);
 			if ((i & 1) == round) {
@@ -310,7 +317,7 @@ TEST_F(file, neighbours_in_host_memory)
 	}
 	ASSERT_LE(0, before);
 	if (!is_system(self, variant->place))
-		EXPECT_EQ(before, read_merges());
+		EXPECT_EQ(before, drives_stat(2));
 	p2pbuf_unbind(self->binding);
 	self->binding = NULL;
 	io_uring_queue_exit(&ring);
@@ -456,6 +463,127 @@ TEST_F(file, hole)
 	for (i = 0; i < 4096 && !self->host[i]; i++)
 		;
 	EXPECT_EQ(4096, i);
+}
+
+/* What is the same on every way to the exporter is tried on one. */
+static bool is_bus(void)
+{
+	const char *topology = getenv("P2PBUF_TOPOLOGY");
+
+	return topology && !strcmp(topology, "bus");
+}
+
+/* `p2pbuf copy` of @length bytes of the file to @to, or nowhere. */
+static pid_t copy_start(const char *from, const char *to, const char *length)
+{
+	const char *const argv[] = {
+		"p2pbuf", "copy", "-e", stage.region.name, "-q", "1", "-b",
+		"4096", from, to ? to : length, to ? length : NULL, NULL,
+	};
+	pid_t pid = fork();
+	int out;
+
+	if (pid)
+		return pid;
+	out = open(COPY_LOG, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	if (out >= 0 && dup2(out, STDOUT_FILENO) >= 0 &&
+	    dup2(out, STDERR_FILENO) >= 0)
+		execv("/usr/local/bin/p2pbuf", (char *const *)argv);
+	_exit(127);
+}
+
+static int copy_status(pid_t pid)
+{
+	int status;
+
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return -1;
+	return WEXITSTATUS(status);
+}
+
+static bool copy_said(const char *words)
+{
+	char said[1024] = "";
+	FILE *f = fopen(COPY_LOG, "re");
+	size_t n = 0;
+
+	if (f) {
+		n = fread(said, 1, sizeof(said) - 1, f);
+		fclose(f);
+	}
+	said[n] = '\0';
+	return strstr(said, words);
+}
+
+/* What a short read leaves in VRAM is not written on. */
+TEST_F(file, copy_of_too_little)
+{
+	const uint64_t n = 65536, half = n / 2;
+	char from[128], to[128];
+	int fd;
+
+	if (is_volume(variant->place) || variant->place == PTF_LOOP || !is_bus())
+		SKIP(return, "not a file that is copied from here");
+	snprintf(from, sizeof(from), "%s/weights", stage.at[variant->place]);
+	snprintf(to, sizeof(to), "%s/copy", stage.at[variant->place]);
+	fd = open(to, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+	ASSERT_LE(0, fd);
+	ptf_fill(self->host, 2 * n, 8);
+	ASSERT_EQ(half, ptf_host_io(self->fd, true, self->host, half, 0));
+	ASSERT_EQ(n, ptf_host_io(fd, true, self->host + n, n, 0));
+
+	EXPECT_EQ(1, copy_status(copy_start(from, to, "64K")));
+	EXPECT_TRUE(copy_said("ends too early"));
+	EXPECT_TRUE(copy_said(from));
+	memset(self->host, POISON, n);
+	ASSERT_EQ(n, ptf_host_io(fd, false, self->host, n, 0));
+	EXPECT_EQ(0, memcmp(self->host, self->host + n, n));
+
+	EXPECT_EQ(0, copy_status(copy_start(from, to, "32K")));
+	ASSERT_EQ(half, ptf_host_io(self->fd, false, self->host, half, 0));
+	ASSERT_EQ(half, ptf_host_io(fd, false, self->host + n, half, 0));
+	EXPECT_EQ(0, memcmp(self->host, self->host + n, half));
+	close(fd);
+	unlink(to);
+}
+
+/* Have the drives done @n reads more than @before, in a while? */
+static bool reads_begin(long before, long n)
+{
+	unsigned int i;
+
+	for (i = 0; i < 2000; i++) {
+		if (drives_stat(1) >= before + n)
+			return true;
+		usleep(5000);
+	}
+	return false;
+}
+
+/* Ctrl-Z and fg in the middle of it do it no harm. */
+TEST_F(file, copy_stopped_meanwhile)
+{
+	char from[128];
+	long before;
+	pid_t pid;
+	int i;
+
+	if (is_volume(variant->place) || variant->place == PTF_LOOP || !is_bus())
+		SKIP(return, "not a file that is copied from here");
+	snprintf(from, sizeof(from), "%s/weights", stage.at[variant->place]);
+	ptf_fill(self->host, 8 << 20, 2);
+	ASSERT_EQ(8 << 20, ptf_host_io(self->fd, true, self->host, 8 << 20, 0));
+	before = drives_stat(1);
+	pid = copy_start(from, NULL, "8M");
+	ASSERT_LE(0, pid);
+	EXPECT_TRUE(reads_begin(before, 100));
+	for (i = 0; i < 50; i++) {
+		kill(pid, SIGSTOP);
+		usleep(1000);
+		kill(pid, SIGCONT);
+		usleep(2000);
+	}
+	EXPECT_EQ(0, copy_status(pid));
 }
 
 struct cutter {

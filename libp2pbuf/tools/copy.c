@@ -175,48 +175,70 @@ static void close_all(struct copy *copy)
 static int complete_one(struct copy *copy, struct side *side)
 {
 	struct io_uring_cqe *cqe;
+	uint64_t expected;
 	int ret, res;
 
-	ret = io_uring_wait_cqe(&copy->ring, &cqe);
+	do {
+		ret = io_uring_wait_cqe(&copy->ring, &cqe);
+	} while (ret == -EINTR);
 	if (ret < 0)
 		return complain("io_uring", ret, NULL);
 	res = cqe->res;
+	expected = cqe->user_data;
 	io_uring_cqe_seen(&copy->ring, cqe);
-	if (res >= 0)
+	if (res < 0) {
+		p2pbuf_explain(side->binding, res, &copy->error);
+		return complain("I/O", res, &copy->error);
+	}
+	if ((uint64_t)res == expected)
 		return 0;
-	p2pbuf_explain(side->binding, res, &copy->error);
-	return complain("I/O", res, &copy->error);
+	/* Behind what came lies what the buffer held before. */
+	fprintf(stderr, "p2pbuf: %s ends too early\n", side->node);
+	return -ENODATA;
+}
+
+/* @direction: one request of @len bytes, which is in flight when 0 is returned */
+static int start_one(struct copy *copy, struct side *side, uint32_t direction,
+		     uint64_t buf_off, uint64_t len, uint64_t where)
+{
+	struct io_uring_sqe *sqe;
+	int ret;
+
+	ret = p2pbuf_check(side->binding, direction, buf_off, len, where, 0,
+			   &copy->error);
+	if (ret < 0)
+		return complain("request", ret, &copy->error);
+	sqe = io_uring_get_sqe(&copy->ring);
+	if (direction == P2PBUF_READ)
+		p2pbuf_prep_read(sqe, side->binding, buf_off, len, where, 0);
+	else
+		p2pbuf_prep_write(sqe, side->binding, buf_off, len, where, 0);
+	sqe->user_data = len;
+	ret = io_uring_submit(&copy->ring);
+	if (ret == 1)
+		return 0;
+	return complain("io_uring", ret < 0 ? ret : -EAGAIN, NULL);
 }
 
 /* @length bytes between the buffer's beginning and @at of the side's range. */
 static int transfer(struct copy *copy, struct side *side, uint32_t direction,
 		    uint64_t at, uint64_t length)
 {
-	uint64_t done, len, where, start = now_ns();
+	uint64_t done, len, start = now_ns();
 	unsigned int in_flight = 0;
-	struct io_uring_sqe *sqe;
 	int ret = 0, err;
 
 	for (done = 0; done < length && !ret; done += len) {
 		len = length - done < copy->block ? length - done : copy->block;
-		where = side->offset + at + done;
-		ret = p2pbuf_check(side->binding, direction, done, len, where,
-				   0, &copy->error);
-		if (ret < 0) {
-			complain("request", ret, &copy->error);
-			break;
-		}
 		if (in_flight == copy->depth) {
 			ret = complete_one(copy, side);
 			in_flight--;
 		}
-		sqe = io_uring_get_sqe(&copy->ring);
-		if (direction == P2PBUF_READ)
-			p2pbuf_prep_read(sqe, side->binding, done, len, where, 0);
-		else
-			p2pbuf_prep_write(sqe, side->binding, done, len, where, 0);
-		io_uring_submit(&copy->ring);
-		in_flight++;
+		if (!ret)
+			ret = start_one(copy, side, direction, done, len,
+					side->offset + at + done);
+		if (!ret)
+			in_flight++;
 	}
 	while (in_flight--) {
 		err = complete_one(copy, side);
