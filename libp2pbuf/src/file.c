@@ -168,12 +168,16 @@ static int register_at_home(const struct p2pbuf_bind_args *args,
 	if (ret < 0)
 		return p2pbuf_fail(error, -ret, "cannot make a buffer table: %s",
 				   strerrordesc_np(-ret));
-	sqe = io_uring_get_sqe(home);
-	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, args->buf->exporter->fd,
-			 (void *)(uintptr_t)args->opts.offset, length, 0);
-	sqe->cmd_op = P2PBUF_URING_REGISTER;
-	memcpy(sqe->cmd, &cmd, sizeof(cmd));
-	ret = p2pbuf_ring_run(home);
+	/* As with ioctls: a signal, as of Ctrl-Z and fg, is no reason to fail. */
+	do {
+		sqe = io_uring_get_sqe(home);
+		io_uring_prep_rw(IORING_OP_URING_CMD, sqe,
+				 args->buf->exporter->fd,
+				 (void *)(uintptr_t)args->opts.offset, length, 0);
+		sqe->cmd_op = P2PBUF_URING_REGISTER;
+		memcpy(sqe->cmd, &cmd, sizeof(cmd));
+		ret = p2pbuf_ring_run(home);
+	} while (ret == -EINTR);
 
 	return ret < 0 ? register_failed(args, -ret, placement, error) : 0;
 }
