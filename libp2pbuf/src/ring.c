@@ -86,8 +86,9 @@ static int slots_look(struct io_uring *view, unsigned int first)
 		sqe->user_data = i;
 	}
 	ret = io_uring_submit_and_wait(view, BATCH);
-	if (ret < 0)
-		return ret;
+	/* Short of memory it takes fewer, and the others would never complete. */
+	if (ret < BATCH)
+		return ret < 0 ? ret : -EAGAIN;
 	for (i = 0; i < BATCH; i++) {
 		ret = io_uring_wait_cqe(view, &cqe);
 		if (ret < 0)
