@@ -118,6 +118,46 @@ FIXTURE_TEARDOWN(inject)
 	free(self->host);
 }
 
+#define READ(n) p2pbuf_read_file(self->buf, 0, (n), self->fd, 0, 0, &self->error)
+
+/*
+ * A read that fails is over when it returns: nothing of it is written to the
+ * buffer later, whether all of its requests were on their way, some, or none.
+ */
+TEST_F(inject, failed_read_is_over)
+{
+	static const unsigned int taken[] = { 16, 5, 0 };
+	unsigned int i;
+
+	for (i = 0; i < sizeof(taken) / sizeof(taken[0]); i++) {
+		inject.requests = 16;
+		inject.taken = taken[i];
+		inject.error = EAGAIN;
+		self->error.text[0] = '\0';
+		EXPECT_EQ(-EAGAIN, READ(SIZE));
+		memset(self->vram, POISON, SIZE);
+		EXPECT_EQ(0, inject.requests);
+		EXPECT_EQ(EAGAIN, self->error.code);
+		EXPECT_TRUE(ptl_is_sentence(&self->error));
+		usleep(300000);
+		EXPECT_TRUE(ptf_is_all(self->vram, SIZE, POISON))
+			TH_LOG("%u were taken", taken[i]);
+		EXPECT_EQ(SIZE, READ(SIZE)) TH_LOG("%s", self->error.text);
+		EXPECT_EQ(0, memcmp(self->vram, self->host, SIZE));
+	}
+}
+
+/* Fewer than it was given is no error: the others follow. */
+TEST_F(inject, read_in_parts)
+{
+	inject.requests = 16;
+	inject.taken = 3;
+	memset(self->vram, POISON, SIZE);
+	EXPECT_EQ(SIZE, READ(SIZE)) TH_LOG("%s", self->error.text);
+	EXPECT_EQ(0, inject.requests);
+	EXPECT_EQ(0, memcmp(self->vram, self->host, SIZE));
+}
+
 /* The slots are looked at by requests, too; not all of them may be taken. */
 TEST_F(inject, slots_cannot_be_looked_at)
 {

@@ -45,23 +45,23 @@ struct part {
 	uint32_t len;
 };
 
-static int part_issue(struct middle *m, const struct part *part, unsigned int i)
+/* False, and m->result says why, if the request cannot be made. */
+static bool part_issue(struct middle *m, const struct part *part, unsigned int i)
 {
-	struct io_uring_sqe *sqe = io_uring_get_sqe(m->ring);
-	int ret;
+	const uint64_t buf_off = part->pos + m->shift;
+	struct io_uring_sqe *sqe;
 
-	ret = p2pbuf_prep_read(sqe, m->binding, part->pos + m->shift, part->len,
-			       part->pos, 0);
-	if (ret < 0) {
-		/* Taken SQEs cannot be given back. */
-		io_uring_prep_nop(sqe);
-		sqe->user_data = DEPTH;
-		return ret;
-	}
+	/* First, because an SQE that was taken cannot be given back. */
+	m->result = p2pbuf_check(m->binding, P2PBUF_READ, buf_off, part->len,
+				 part->pos, 0, NULL);
+	if (m->result)
+		return false;
+	sqe = io_uring_get_sqe(m->ring);
+	p2pbuf_prep_read(sqe, m->binding, buf_off, part->len, part->pos, 0);
 	sqe->user_data = i;
 	m->busy++;
 
-	return 0;
+	return true;
 }
 
 static void part_done(struct middle *m, struct part *part, unsigned int i, int res)
@@ -84,7 +84,7 @@ static void part_done(struct middle *m, struct part *part, unsigned int i, int r
 		if (part->pos < m->stop)
 			m->stop = part->pos;
 		part->len = 0;
-	} else if (m->result || part_issue(m, part, i) < 0) {
+	} else if (m->result || !part_issue(m, part, i)) {
 		part->len = 0;
 	}
 }
@@ -92,7 +92,6 @@ static void part_done(struct middle *m, struct part *part, unsigned int i, int r
 static void middle_issue(struct middle *m, struct part *parts)
 {
 	unsigned int i;
-	int ret;
 
 	for (i = 0; i < DEPTH && !m->result && m->pos < m->stop; i++) {
 		if (parts[i].len)
@@ -100,11 +99,31 @@ static void middle_issue(struct middle *m, struct part *parts)
 		parts[i].pos = m->pos;
 		parts[i].len = m->stop - m->pos < CHUNK ? m->stop - m->pos : CHUNK;
 		m->pos += parts[i].len;
-		ret = part_issue(m, &parts[i], i);
-		if (ret < 0) {
-			m->result = ret;
+		if (!part_issue(m, &parts[i], i))
 			parts[i].len = 0;
-		}
+	}
+}
+
+/*
+ * The ring takes no more. What it took before has to end here, or the disk
+ * would write to the buffer while the caller believes it is his again.
+ */
+static void middle_abandon(struct middle *m, int error)
+{
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	if (!m->result)
+		m->result = error;
+	m->busy -= io_uring_sq_ready(m->ring);
+	while (m->busy) {
+		ret = io_uring_wait_cqe(m->ring, &cqe);
+		if (ret == -EINTR)
+			continue;
+		if (ret < 0)
+			break;
+		io_uring_cqe_seen(m->ring, cqe);
+		m->busy--;
 	}
 }
 
@@ -122,12 +141,13 @@ static int64_t middle_read(struct middle *m)
 		if (!m->busy)
 			break;
 		ret = io_uring_submit_and_wait(m->ring, 1);
-		if (ret < 0 && ret != -EINTR)
-			return ret;
+		if (ret < 0 && ret != -EINTR) {
+			middle_abandon(m, ret);
+			break;
+		}
 		while (!io_uring_peek_cqe(m->ring, &cqe)) {
 			i = cqe->user_data;
-			if (i < DEPTH)
-				part_done(m, &parts[i], i, cqe->res);
+			part_done(m, &parts[i], i, cqe->res);
 			io_uring_cqe_seen(m->ring, cqe);
 		}
 	}
