@@ -181,6 +181,38 @@ TEST_F(inject, slots_cannot_be_looked_at)
 	io_uring_queue_exit(&ring);
 }
 
+/* What cannot be flushed is not said to be visible. */
+TEST_F(inject, unflushed_read_fails)
+{
+	inject.no_flush = true;
+	EXPECT_EQ(-ENODEV, READ(SIZE));
+	EXPECT_EQ(ENODEV, self->error.code);
+	EXPECT_NE(NULL, strstr(self->error.text, "not flushed"));
+	TH_LOG("%s", self->error.text);
+	inject.no_flush = false;
+	EXPECT_EQ(SIZE, READ(SIZE));
+}
+
+/* A raw drive's requests flush by themselves: no mapping is asked for. */
+TEST_F(inject, raw_read_flushes_itself)
+{
+	const char *drive = getenv("P2PBUF_NVME_MAIN");
+	int fd;
+
+	ASSERT_NE(NULL, drive);
+	fd = open(drive, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	inject.no_flush = true;
+	memset(self->vram, POISON, PTF_MIB);
+	EXPECT_EQ(PTF_MIB, p2pbuf_read_file(self->buf, 0, PTF_MIB, fd, 0, 0,
+					    &self->error))
+		TH_LOG("%s", self->error.text);
+	inject.no_flush = false;
+	ASSERT_EQ(PTF_MIB, ptf_host_io(fd, false, self->host, PTF_MIB, 0));
+	EXPECT_EQ(0, memcmp(self->vram, self->host, PTF_MIB));
+	close(fd);
+}
+
 /* The harness ends the program by exit(), its cases by _exit(). */
 static void unmake(void)
 {

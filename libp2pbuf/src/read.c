@@ -24,6 +24,7 @@
 #define CHUNK	(1024 * 1024u)
 
 /*
+ * @flags: of each request
  * @pos: next byte of the file to ask for
  * @stop: no byte from here on is asked for: the middle's end, or where a
  *	request came back short
@@ -34,6 +35,7 @@ struct middle {
 	struct io_uring *ring;
 	struct p2pbuf_binding *binding;
 	uint64_t shift;		/* buffer offset less file offset */
+	uint32_t flags;
 	uint64_t pos;
 	uint64_t stop;
 	unsigned int busy;
@@ -53,11 +55,12 @@ static bool part_issue(struct middle *m, const struct part *part, unsigned int i
 
 	/* First, because an SQE that was taken cannot be given back. */
 	m->result = p2pbuf_check(m->binding, P2PBUF_READ, buf_off, part->len,
-				 part->pos, 0, NULL);
+				 part->pos, m->flags, NULL);
 	if (m->result)
 		return false;
 	sqe = io_uring_get_sqe(m->ring);
-	p2pbuf_prep_read(sqe, m->binding, buf_off, part->len, part->pos, 0);
+	p2pbuf_prep_read(sqe, m->binding, buf_off, part->len, part->pos,
+			 m->flags);
 	sqe->user_data = i;
 	m->busy++;
 
@@ -249,6 +252,7 @@ static int64_t whole_read(struct whole *w, uint64_t from, uint64_t to)
 			.ring = &w->ring,
 			.binding = w->binding,
 			.shift = w->shift - limits->offset,
+			.flags = limits->no_flush ? 0 : P2PBUF_FLUSH,
 			.pos = pos,
 			.stop = last,
 		};
@@ -283,6 +287,24 @@ static int judge_shift(const struct whole *w, uint64_t from, uint64_t to,
 	return p2pbuf_fail(error, EINVAL,
 			   "the offset in the buffer less that in %s must be a multiple of %u, as direct I/O has it",
 			   w->binding->target, unit);
+}
+
+/*
+ * Requests that cannot flush are flushed for here. Of what the CPU copied the
+ * end of its access takes care.
+ */
+static int64_t flush_for(struct whole *w, int64_t done)
+{
+	int ret;
+
+	if (done <= 0 || !w->binding->limits.no_flush)
+		return done;
+	ret = p2pbuf_flush(w->buf);
+	if (!ret)
+		return done;
+	return p2pbuf_fail(w->error, -ret,
+			   "%s was read, but not flushed, so its bytes may not be visible in the buffer yet: %s",
+			   w->binding->target, strerrordesc_np(-ret));
 }
 
 int64_t p2pbuf_read_file(struct p2pbuf_buffer *buf, uint64_t buf_off,
@@ -325,9 +347,7 @@ int64_t p2pbuf_read_file(struct p2pbuf_buffer *buf, uint64_t buf_off,
 		goto exit;
 	ret = judge_shift(&w, file_off, file_off + len, error);
 	if (!ret)
-		ret = whole_read(&w, file_off, file_off + len);
-	if (ret > 0)
-		p2pbuf_flush(buf);
+		ret = flush_for(&w, whole_read(&w, file_off, file_off + len));
 	p2pbuf_unbind(w.binding);
 exit:
 	io_uring_queue_exit(&w.ring);
