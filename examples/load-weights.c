@@ -179,7 +179,6 @@ static void tensors_load(struct job *job)
 			len = SLICE - pos % SLICE;
 			if (len > t->end - pos)
 				len = t->end - pos;
-			error.text[0] = '\0';
 			if ((uint64_t)must(t->name,
 					   p2pbuf_read_file(job->vram,
 							    t->place + pos - t->begin,

@@ -623,6 +623,27 @@ TEST_F(bind, opts_refused)
 	EXPECT_EQ(NULL, self->binding);
 }
 
+/* It is filled on failure only. */
+TEST_F(bind, error_stays_empty)
+{
+	if (!strcmp(self->expect, "refused"))
+		SKIP(return, "the drive cannot reach the exporter here");
+	ASSERT_EQ(0, BIND()) TH_LOG("%s", self->error.text);
+	EXPECT_EQ(0, self->error.code);
+	EXPECT_STREQ("", self->error.text);
+	fill(self->disk_bytes, 6);
+	ASSERT_EQ(SIZE, pwrite(self->disk, self->disk_bytes, SIZE, 0));
+	memset(self->bytes, POISON, SIZE);
+	EXPECT_EQ(SIZE - 77, p2pbuf_read_file(self->buf, 76, SIZE - 77,
+					      self->disk, 76, self->opts.flags,
+					      &self->error));
+	EXPECT_EQ(0, memcmp(self->bytes + 76, self->disk_bytes + 76, SIZE - 77));
+	EXPECT_EQ(POISON, self->bytes[75]);
+	EXPECT_EQ(POISON, self->bytes[SIZE - 1]);
+	EXPECT_EQ(0, self->error.code);
+	EXPECT_STREQ("", self->error.text);
+}
+
 /* Words for every verdict the kernel can give, with the devices in them. */
 TEST(path_words)
 {

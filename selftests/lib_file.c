@@ -204,6 +204,26 @@ TEST_F(file, path_is_named)
 	EXPECT_LE(1, self->bound.buf_align);
 }
 
+/* It is filled on failure only, whichever backend was asked first. */
+TEST_F(file, error_stays_empty)
+{
+	ASSERT_EQ(0, bind_anyhow(self, variant->place))
+		TH_LOG("%s", self->error.text);
+	self->error.text[0] = '\0';
+	self->error.code = 0;
+	p2pbuf_unbind(self->binding);
+	self->binding = NULL;
+	ASSERT_EQ(0, bind_it(self));
+	EXPECT_EQ(0, self->error.code);
+	EXPECT_STREQ("", self->error.text);
+	ptf_fill(self->host, 4096, 4);
+	ASSERT_EQ(4096, ptf_host_io(self->fd, true, self->host, 4096, 0));
+	EXPECT_EQ(1000, p2pbuf_read_file(self->buf, 0, 1000, self->fd, 0,
+					 self->opts.flags, &self->error));
+	EXPECT_EQ(0, self->error.code);
+	EXPECT_STREQ("", self->error.text);
+}
+
 TEST_F(file, both_directions)
 {
 	ASSERT_EQ(0, bind_anyhow(self, variant->place))

@@ -84,14 +84,16 @@ int p2pbuf_bind(struct io_uring *ring, struct p2pbuf_buffer *buf, int fd,
 {
 	struct p2pbuf_bind_args args = { .ring = ring, .buf = buf, .fd = fd };
 	const struct p2pbuf_backend *backend = NULL;
+	const size_t last = sizeof(backends) / sizeof(backends[0]) - 1;
 	size_t i;
 	int ret;
 
 	ret = args_take(&args, opts, error);
 	if (ret < 0)
 		return ret;
-	for (i = 0; !backend && i < sizeof(backends) / sizeof(backends[0]); i++) {
-		ret = backends[i]->claim(&args, error);
+	for (i = 0; !backend && i <= last; i++) {
+		/* That one does not want it is no failure if another does. */
+		ret = backends[i]->claim(&args, i < last ? NULL : error);
 		if (!ret)
 			backend = backends[i];
 	}
