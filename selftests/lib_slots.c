@@ -389,6 +389,52 @@ TEST_F(ring, of_another_thread)
 	io_uring_queue_exit(&ring);
 }
 
+struct early {
+	struct io_uring *ring;
+	RING_DATA *file;
+};
+
+static int bind_early(void *arg)
+{
+	struct p2pbuf_binding *binding = NULL;
+	struct early *early = arg;
+	struct p2pbuf_error *error = &early->file->error;
+	int ret;
+
+	ret = ring_bind(early->ring, early->file, &binding);
+	p2pbuf_unbind(binding);
+	if (ret != -EXDEV || strstr(error->text, "CAP_IPC_LOCK"))
+		return -ret;
+	fprintf(stderr, "%s\n", error->text);
+	return 0;
+}
+
+/* A ring that was made before its process changed, or by another one. */
+TEST_F(ring, of_another_process)
+{
+	struct early early = { .file = self };
+	struct io_uring ring;
+
+	if (self->opts.flags & P2PBUF_ALLOW_SYSTEM)
+		SKIP(return, "it says nothing of places: seen where VRAM is reached");
+	ASSERT_EQ(0, io_uring_queue_init(8, &ring, 0));
+	early.ring = &ring;
+	self->opts.length = 4096;
+	EXPECT_EQ(EXDEV, pt_child(bind_early, &early, false));
+	EXPECT_EQ(EXDEV, pt_child(bind_early, &early, true));
+	/* A ring that nobody makes himself he can use. */
+	early.ring = NULL;
+	EXPECT_EQ(0, pt_child(bind_early, &early, true));
+	/* With slots in it the look at them fails in the same way. */
+	ASSERT_EQ(0, io_uring_register_buffers_sparse(&ring, 4));
+	early.ring = &ring;
+	EXPECT_EQ(EXDEV, pt_child(bind_early, &early, false));
+	ASSERT_EQ(0, ring_bind(&ring, self, &self->more[0]))
+		TH_LOG("%s", self->error.text);
+	p2pbuf_unbind(self->more[0]);
+	io_uring_queue_exit(&ring);
+}
+
 /* ---- refusals ---- */
 
 TEST_F(ring, other_files)

@@ -48,10 +48,10 @@ static int args_take(struct p2pbuf_bind_args *args,
 		return p2pbuf_fail(error, EINVAL,
 				   "slot %u is named without P2PBUF_SLOT",
 				   args->opts.slot);
-	if (args->opts.slot > UINT16_MAX)
+	if (args->opts.slot >= P2PBUF_SLOTS)
 		return p2pbuf_fail(error, EINVAL,
-				   "slot %u is more than an SQE can name",
-				   args->opts.slot);
+				   "slot %u is beyond the %u that a ring's buffer table may have",
+				   args->opts.slot, P2PBUF_SLOTS);
 	if ((args->opts.flags & both) == both)
 		return p2pbuf_fail(error, EINVAL,
 				   "P2PBUF_ALLOW_SYSTEM and P2PBUF_PEER_ONLY exclude each other");

@@ -196,6 +196,10 @@ static int slot_failed(const struct p2pbuf_bind_args *args, int code,
 	case EEXIST:
 		return p2pbuf_fail(error, EXDEV,
 				   "the ring belongs to the thread that submits on it, bind there");
+	case EINVAL:
+		/* Pages are accounted to a ring's user and memory, if to any. */
+		return p2pbuf_fail(error, EXDEV,
+				   "the ring was made by another user or process, or before this one gave up CAP_IPC_LOCK");
 	}
 	return p2pbuf_fail(error, code, "cannot use the ring's buffer table: %s",
 			   strerrordesc_np(code));

@@ -269,6 +269,8 @@ uint64_t p2pbuf_target_capacity(int fd);
 
 /* ---- ring.c ---- */
 
+#define P2PBUF_SLOTS	16384u	/* io_uring's own limit */
+
 /* Submit what is prepared and wait for one completion: its res. */
 int p2pbuf_ring_run(struct io_uring *ring);
 /* Copy @count slots from one ring's buffer table to another's; 0 slots: all. */

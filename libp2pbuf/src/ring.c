@@ -23,7 +23,6 @@
 
 #include "internal.h"
 
-#define SLOTS_MAX	16384	/* io_uring's own limit */
 #define BATCH		16	/* slots looked up together */
 
 #ifndef IORING_NOP_FIXED_BUFFER
@@ -116,7 +115,7 @@ static int slot_choose(struct io_uring *view, int wanted)
 		taken = slots_look(view, wanted);
 		return taken < 0 ? taken : taken & 1 ? -EBUSY : wanted;
 	}
-	for (first = 0; first < SLOTS_MAX; first += BATCH) {
+	for (first = 0; first < P2PBUF_SLOTS; first += BATCH) {
 		taken = slots_look(view, first);
 		if (taken < 0)
 			return taken;
