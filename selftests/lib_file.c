@@ -671,6 +671,69 @@ TEST_F(file, truncated_meanwhile)
 	pthread_join(thread, NULL);
 }
 
+static void merges_path(char *path, size_t size, const char *drive)
+{
+	snprintf(path, size, "/sys/block/%s/queue/nomerges",
+		 strrchr(drive, '/') + 1);
+}
+
+/* '0' to '2' */
+static int merges_get(const char *path)
+{
+	char now = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, &now, 1) < 0)
+		now = 0;
+	close(fd);
+	return now;
+}
+
+static int bind_a_page(void *arg)
+{
+	struct p2pbuf_binding *binding = NULL;
+	FILE_DATA *self = arg;
+	int ret;
+
+	/* Rings of different users share no slots, and his quota is small. */
+	self->opts.length = 4096;
+	ret = p2pbuf_bind(NULL, self->buf, self->fd, &self->opts, &binding,
+			  NULL);
+	p2pbuf_unbind(binding);
+	return -ret;
+}
+
+/* All drives below a volume are kept from merging, or none. */
+TEST_F(file, nomerges_on_all_or_none)
+{
+	const char *const drives[] = {
+		getenv("P2PBUF_NVME_MAIN"), getenv("P2PBUF_NVME_SECOND"),
+	};
+	char paths[2][64];
+	int i;
+
+	if (variant->place != PTF_RAID0 || !drives[0] || !drives[1] || !is_bus())
+		SKIP(return, "not RAID over two drives");
+	for (i = 0; i < 2; i++) {
+		merges_path(paths[i], sizeof(paths[i]), drives[i]);
+		ASSERT_EQ(0, ptk_write(paths[i], "0"));
+	}
+	self->opts.flags = P2PBUF_NOMERGES;
+	/* Whichever is asked first: he may set one of them, not the other. */
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, chmod(paths[i], 0666));
+		EXPECT_EQ(EPERM, pt_child(bind_a_page, self, true));
+		EXPECT_EQ('0', merges_get(paths[0]));
+		EXPECT_EQ('0', merges_get(paths[1]));
+		ASSERT_EQ(0, chmod(paths[i], 0644));
+	}
+	EXPECT_EQ(0, pt_child(bind_a_page, self, false));
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ('2', merges_get(paths[i]));
+		ASSERT_EQ(0, ptk_write(paths[i], "0"));
+	}
+}
+
 /* The harness ends the program by exit(), its cases by _exit(). */
 static void unmake(void)
 {

@@ -626,6 +626,74 @@ TEST_F(ring, nomerges)
 	ASSERT_EQ(0, ptk_write(path, "0"));
 }
 
+static int nomerges_get(const char *path)
+{
+	char now = 0;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0 && read(fd, &now, 1) < 0)
+		now = 0;
+	close(fd);
+	return now;
+}
+
+/* Refused for the drive's sake; then what that took is there again. */
+static int bind_twice(void *arg)
+{
+	struct p2pbuf_binding *binding = NULL;
+	RING_DATA *file = arg;
+	struct io_uring ring;
+
+	if (io_uring_queue_init(8, &ring, 0))
+		return 1;
+	file->opts.length = 4096;
+	file->opts.flags = P2PBUF_NOMERGES | P2PBUF_SLOT;
+	if (ring_bind(&ring, file, &binding) != -EPERM || binding)
+		return 2;
+	file->opts.flags = P2PBUF_SLOT;
+	if (ring_bind(&ring, file, &binding))
+		return 3;
+	p2pbuf_unbind(binding);
+	return 0;
+}
+
+/* Who is refused has changed nothing: not the drive, the ring, the buffer. */
+TEST_F(ring, nomerges_refused)
+{
+	RING_DATA *file = self;
+	struct p2pbuf_binding *binding = NULL;
+	struct iovec iov = { .iov_base = file->host, .iov_len = 4096 };
+	struct p2pbuf_buffer_info info = { .size = sizeof(info) };
+	struct io_uring ring;
+	char path[128];
+
+	if (file->opts.flags & P2PBUF_ALLOW_SYSTEM)
+		SKIP(return, "nothing to be merged with VRAM here");
+	ASSERT_EQ(0, nomerges_path(path, sizeof(path)));
+	ASSERT_EQ(0, ptk_write(path, "0"));
+	ASSERT_EQ(0, io_uring_queue_init(8, &ring, 0));
+	ASSERT_EQ(0, io_uring_register_buffers_sparse(&ring, 4));
+	ASSERT_EQ(1, io_uring_register_buffers_update_tag(&ring, 1, &iov, NULL, 1));
+
+	file->opts.flags = P2PBUF_NOMERGES | P2PBUF_SLOT;
+	file->opts.slot = 1;
+	EXPECT_EQ(-EADDRINUSE, ring_bind(&ring, file, &binding));
+	EXPECT_EQ('0', nomerges_get(path));
+
+	io_uring_queue_exit(&ring);
+
+	file->opts.slot = 0;
+	EXPECT_EQ(0, pt_child(bind_twice, file, true));
+	EXPECT_EQ('0', nomerges_get(path));
+
+	ASSERT_EQ(0, p2pbuf_move(file->buf, P2PBUF_PLACEMENT_SYSTEM, 0, NULL));
+	file->opts.flags = P2PBUF_NOMERGES;
+	EXPECT_EQ(EPERM, pt_child(bind_as_nobody, file, true));
+	EXPECT_EQ(0, ptf_pins_in_the_end(file->buf));
+	ASSERT_EQ(0, p2pbuf_query(file->buf, &info));
+	EXPECT_EQ(P2PBUF_PLACEMENT_SYSTEM, info.placement);
+}
+
 /* The harness ends the program by exit(), its cases by _exit(). */
 static void unmake(void)
 {

@@ -452,22 +452,24 @@ static int file_bind(const struct p2pbuf_bind_args *args,
 		if (ret < 0)
 			goto close;
 	}
+	ret = register_on_ring(args, binding, placement, error);
+	if (ret < 0)
+		goto restore;
+	/* Last, because it is other programs' business, too. */
 	if (args->opts.flags & P2PBUF_NOMERGES &&
 	    placement == P2PBUF_PLACEMENT_VRAM) {
 		ret = p2pbuf_disks_stop_merges(&binding->disks, error);
 		if (ret < 0)
-			goto put_ring;
+			goto clear_slot;
 	}
-	ret = register_on_ring(args, binding, placement, error);
-	if (ret < 0)
-		goto restore;
 	*out = &binding->base;
 
 	return 0;
 
+clear_slot:
+	p2pbuf_ring_clear_slot(binding->ring->fd, binding->slot);
 restore:
 	place_restore(args);
-put_ring:
 	ring_put(binding->ring);
 close:
 	close(binding->fd);

@@ -3,7 +3,7 @@
  * The belt to the braces of file.c: a disk that merges nothing cannot merge
  * VRAM with anything else, whatever other programs do. It is a setting of the
  * disk and of all who use it, which outlives us; so it is made only for who
- * asks, and never undone.
+ * asks, and undone only where it cannot be made on all disks.
  */
 
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 
 #include "internal.h"
 
-#define NEVER	"2"	/* of queue/nomerges; 1 is: only the cheap ones */
+#define NEVER	'2'	/* of queue/nomerges; 1 is: only the cheap ones */
 
 static int queue_open(const char *disk, int flags)
 {
@@ -25,34 +25,36 @@ static int queue_open(const char *disk, int flags)
 	return fd < 0 ? -errno : fd;
 }
 
-static int queue_stop_merges(const char *disk)
+static int queue_set(const char *disk, char value)
 {
 	int fd = queue_open(disk, O_WRONLY), ret = 0;
 
 	if (fd < 0)
 		return fd;
-	if (write(fd, NEVER, 1) < 0)
+	if (write(fd, &value, 1) < 0)
 		ret = -errno;
 	close(fd);
 	return ret;
 }
 
-static bool queue_merges(const char *disk)
+/* '0' to '2', or 0 if it cannot be read. */
+static char queue_get(const char *disk)
 {
 	int fd = queue_open(disk, O_RDONLY);
 	char now = 0;
 
 	if (fd < 0)
-		return true;
+		return 0;
 	if (read(fd, &now, 1) < 0)
 		now = 0;
 	close(fd);
-	return now != NEVER[0];
+	return now;
 }
 
 int p2pbuf_disks_stop_merges(const struct p2pbuf_disks *disks,
 			     struct p2pbuf_error *error)
 {
+	char before[P2PBUF_DISKS];
 	unsigned int i;
 	int ret;
 
@@ -60,18 +62,25 @@ int p2pbuf_disks_stop_merges(const struct p2pbuf_disks *disks,
 		return p2pbuf_fail(error, EMLINK,
 				   "what the paths of a multipath head merge is not to be set from here");
 	for (i = 0; i < disks->queues; i++) {
+		before[i] = queue_get(disks->queue[i]);
 		/* Who may not write need not, where it is so already. */
-		if (!queue_merges(disks->queue[i]))
+		if (before[i] == NEVER)
 			continue;
-		ret = queue_stop_merges(disks->queue[i]);
+		ret = queue_set(disks->queue[i], NEVER);
 		if (ret < 0)
-			return p2pbuf_fail(error, EPERM,
-					   "cannot keep %s from merging requests (queue/nomerges): %s",
-					   disks->queue[i],
-					   strerrordesc_np(-ret));
+			goto undo;
 	}
 
 	return 0;
+
+undo:
+	ret = p2pbuf_fail(error, EPERM,
+			  "cannot keep %s from merging requests (queue/nomerges): %s",
+			  disks->queue[i], strerrordesc_np(-ret));
+	while (i--)
+		if (before[i] && before[i] != NEVER)
+			queue_set(disks->queue[i], before[i]);
+	return ret;
 }
 
 bool p2pbuf_disks_merge(const struct p2pbuf_disks *disks)
@@ -81,7 +90,7 @@ bool p2pbuf_disks_merge(const struct p2pbuf_disks *disks)
 	if (disks->is_multipath)
 		return true;
 	for (i = 0; i < disks->queues; i++)
-		if (queue_merges(disks->queue[i]))
+		if (queue_get(disks->queue[i]) != NEVER)
 			return true;
 	return false;
 }
