@@ -215,6 +215,29 @@ TEST_F(mr, read_only_descriptor)
 	ptx_close(node, bo.handle);
 }
 
+/* Nor at this: with its lkey a region can always be read. */
+TEST_F(mr, write_only_descriptor)
+{
+	const struct p2pbuf_mr_opts opts = {
+		.size = sizeof(opts),
+		.flags = P2PBUF_ALLOW_SYSTEM,
+	};
+	struct p2pbuf_buffer *buf;
+	struct ibv_mr *mr = NULL;
+	int fd = ptk_heap(SIZE, O_WRONLY);
+
+	if (fd < 0)
+		SKIP(return, "no dma-heap here");
+	ASSERT_EQ(0, p2pbuf_import(fd, &buf, &self->error));
+	close(fd);
+	EXPECT_EQ(-EACCES, p2pbuf_reg_mr(self->pair.pd, buf,
+					 IBV_ACCESS_LOCAL_WRITE, &opts, &mr,
+					 &self->error));
+	EXPECT_TRUE(ptl_is_sentence(&self->error));
+	EXPECT_EQ(NULL, mr);
+	p2pbuf_free(buf);
+}
+
 TEST_F(mr, never_silently_host_memory)
 {
 	struct p2pbuf_alloc_opts only = {

@@ -170,7 +170,7 @@ int p2pbuf_reg_mr(struct ibv_pd *pd, struct p2pbuf_buffer *buf, int access,
 {
 	struct p2pbuf_buffer_info info = { .size = sizeof(info) };
 	struct p2pbuf_mr_opts o;
-	int fd, ret;
+	int fd, ret, mode;
 
 	ret = opts_in(&o, opts, error);
 	if (ret)
@@ -187,9 +187,11 @@ int p2pbuf_reg_mr(struct ibv_pd *pd, struct p2pbuf_buffer *buf, int access,
 	if (fd < 0)
 		return fail(error, -fd, "cannot duplicate the buffer's descriptor: %s",
 			    p2pbuf_strerror(fd));
-	if (access & WRITES && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY) {
+	mode = fcntl(fd, F_GETFL) & O_ACCMODE;
+	if (mode == O_WRONLY || (mode == O_RDONLY && access & WRITES)) {
 		close(fd);
-		return fail(error, EACCES,
+		return fail(error, EACCES, mode == O_WRONLY ?
+			    "the buffer may only be written, and every region can be read" :
 			    "the buffer may only be read, and this access would write it");
 	}
 	*mr = ibv_reg_dmabuf_mr(pd, o.offset, o.length, o.iova, fd, access);
