@@ -644,6 +644,22 @@ TEST_F(bind, error_stays_empty)
 	EXPECT_STREQ("", self->error.text);
 }
 
+/* Before anything is opened. */
+TEST(rdma_padding)
+{
+	struct p2pbuf_rdma_opts opts = { .size = sizeof(opts), .pad = 1 };
+	struct p2pbuf_error error = { .size = sizeof(error) };
+	struct p2pbuf_rdma *rdma;
+
+	EXPECT_EQ(-EINVAL, p2pbuf_rdma_connect("127.0.0.1", 1, &opts, &rdma,
+					       &error));
+	EXPECT_NE(NULL, strstr(error.text, "padding"));
+	opts.pad = 0;
+	opts.size--;
+	EXPECT_EQ(-EINVAL, p2pbuf_rdma_connect("127.0.0.1", 1, &opts, &rdma,
+					       &error));
+}
+
 /* Words for every verdict the kernel can give, with the devices in them. */
 TEST(path_words)
 {

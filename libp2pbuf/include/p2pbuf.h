@@ -393,12 +393,14 @@ int64_t p2pbuf_read_file(struct p2pbuf_buffer *buf, uint64_t buf_off,
  *	p2pbuf_rdma_connect() waits for 10000
  * @recall_ms: the peer has to give a buffer back; 0 is 500, 60000 at most
  * @wait_ms: a request may wait for a buffer; 0 is 10000
+ * @pad: zero
  */
 struct p2pbuf_rdma_opts {
 	size_t size;
 	uint32_t timeout_ms;
 	uint32_t recall_ms;
 	uint32_t wait_ms;
+	uint32_t pad;
 };
 
 /* @port 0: any. */

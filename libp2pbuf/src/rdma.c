@@ -152,9 +152,12 @@ static int rdma_opts(struct p2pbuf_rdma_opts *opts,
 		     const struct p2pbuf_rdma_opts *from,
 		     struct p2pbuf_error *error)
 {
-	return p2pbuf_struct_in(opts, sizeof(*opts), from,
-				offsetof(struct p2pbuf_rdma_opts, wait_ms) +
-				sizeof(opts->wait_ms), error);
+	int ret = p2pbuf_struct_in(opts, sizeof(*opts), from, sizeof(*opts),
+				   error);
+
+	if (!ret && opts->pad)
+		return p2pbuf_fail(error, EINVAL, "padding is not zero");
+	return ret;
 }
 
 int p2pbuf_rdma_accept(struct p2pbuf_rdma *listener,
