@@ -644,6 +644,29 @@ TEST_F(bind, error_stays_empty)
 	EXPECT_STREQ("", self->error.text);
 }
 
+/* A head has several drives, and is not said to have none. */
+TEST(list_names_multipath)
+{
+	const char *node = getenv("P2PBUF_NVME_MULTIPATH");
+	char line[512], name[64];
+	bool found = false;
+	FILE *f;
+
+	if (!node)
+		SKIP(return, "no multipath head here");
+	snprintf(name, sizeof(name), " %s ", node);
+	f = popen("/usr/local/bin/p2pbuf list", "re");
+	ASSERT_NE(NULL, f);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, name) && strstr(line, "MiB")) {
+			found = true;
+			EXPECT_EQ(0, strncmp(line, "  multipath  ", 13))
+				TH_LOG("%s", line);
+		}
+	EXPECT_EQ(0, pclose(f));
+	EXPECT_TRUE(found);
+}
+
 /* Before anything is opened. */
 TEST(rdma_padding)
 {

@@ -21,17 +21,29 @@
 #define PROBE_BYTES	4096
 #define MIB		(1024 * 1024.0)
 
-/* The NVMe drive behind a block device, "" when there is none on PCI. */
-static void drive_of(const char *block, char *bdf, size_t size)
+/* The last part of where a link leads to, "" when it leads nowhere. */
+static void link_end(const char *block, const char *name, char *text, size_t size)
 {
 	char link[PATH_MAX], *path;
 
-	bdf[0] = '\0';
-	snprintf(link, sizeof(link), "/sys/block/%s/device/device", block);
+	snprintf(link, sizeof(link), "/sys/block/%s/%s", block, name);
 	path = realpath(link, NULL);
-	if (path && strchr(strrchr(path, '/'), ':'))
-		snprintf(bdf, size, "%s", strrchr(path, '/') + 1);
+	snprintf(text, size, "%s", path ? strrchr(path, '/') + 1 : "");
 	free(path);
+}
+
+/* The PCI address of the drive behind a block device, or why it has none. */
+static void drive_of(const char *block, char *text, size_t size)
+{
+	/* A head has several, and is of their subsystem instead. */
+	link_end(block, "device", text, size);
+	if (!strncmp(text, "nvme-subsys", 11)) {
+		snprintf(text, size, "multipath");
+		return;
+	}
+	link_end(block, "device/device", text, size);
+	if (!strchr(text, ':'))
+		snprintf(text, size, "not on PCI");
 }
 
 static unsigned long long read_number(const char *block, const char *attribute)
@@ -71,11 +83,11 @@ static void print_exporter(const struct p2pbuf_exporter_info *info)
 
 static void print_namespace(const char *block)
 {
-	char bdf[32];
+	char drive[32];
 
-	drive_of(block, bdf, sizeof(bdf));
-	printf("  %s  /dev/%s  %.0f MiB\n", bdf[0] ? bdf : "not on PCI",
-	       block, read_number(block, "size") * 512 / MIB);
+	drive_of(block, drive, sizeof(drive));
+	printf("  %s  /dev/%s  %.0f MiB\n", drive, block,
+	       read_number(block, "size") * 512 / MIB);
 }
 
 static void print_pair(struct p2pbuf_exporter *exporter, const char *device,
