@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Failure sweep over the exporter: create, export, move out, move in and evict,
- * attach and map by importers of each kind, evict of what importers have mapped,
- * page faults of the CPU, the registration of fixed buffers and the birth of a
- * region are each played again and again with the first, the second, the third
- * ... thing that can fail failing. A call that fails changed nothing: the
- * object is where it was or where it was to go, its bytes are right, no VRAM,
- * pin or mapping is lost, and the next try works.
+ * attach, map and pin by importers of each kind, move and evict of what
+ * importers have mapped, page faults of the CPU, the registration of fixed
+ * buffers and the birth of a region are each played again and again with the
+ * first, the second, the third ... thing that can fail failing. A call that
+ * fails changed nothing: the object is where it was or where it was to go, its
+ * bytes are right, no VRAM, pin or mapping is lost, and the next try works.
  *
  * Needs a kernel that injects faults; on others it is skipped.
  */
@@ -455,6 +455,44 @@ TEST_F_TIMEOUT(importer, map, 400)
 	}
 }
 
+static int pin(IMPORTER *self)
+{
+	return pte_ioctl_id(self->edu, P2PBUF_EDU_PIN, self->id);
+}
+
+TEST_F_TIMEOUT(importer, pin, 400)
+{
+	static const struct kind kinds[] = KINDS("pin");
+	const struct kind *k;
+	int ret;
+
+	/* All but the last one, which pins when it maps. */
+	for (k = kinds; k->flags; k++) {
+		bool near = k->flags & P2PBUF_EDU_P2P;
+		/* What is pinned in host memory is charged to its user as it is. */
+		struct pts_point p = {
+			.what = k->what,
+			.sure = near && k->placement == SYSTEM,
+		};
+
+		while (next_import(_metadata, self, &p, k->placement)) {
+			ASSERT_LE(0, attach(self, k->flags));
+			HIT(p, pin(self));
+			EXPECT_USAGE(!ret, !near, 0);
+			EXPECT_EQ(SIZE, ptx_check(self->o.map, SIZE, 7));
+			if (ret)
+				EXPECT_EQ(0, pin(self));
+			EXPECT_EQ(0, pte_map(self->edu, self->id, NULL));
+			EXPECT_TRUE(device_agrees(self));
+			EXPECT_EQ(0, pte_unmap(self->edu, self->id));
+			EXPECT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_UNPIN,
+						  self->id));
+			EXPECT_USAGE(0, !near, 0);
+			EXPECT_EQ(0, pte_detach(self->edu, self->id));
+		}
+	}
+}
+
 /* ---- mappings that end ---------------------------------------------------------------- */
 
 /* Every byte: written by the drive's reading it, and the other way round. */
@@ -521,6 +559,40 @@ static void expect_moved(struct __test_metadata *_metadata, IMPORTER *self,
 	EXPECT_EQ(1, stat.invalidations);
 	/* The core unmaps in its own time. */
 	EXPECT_TRUE(ptk_until(!pts_usage(self->region.name).vram, 10000));
+}
+
+TEST_F_TIMEOUT(importer, move, 400)
+{
+	static const __u32 places[] = { VRAM, SYSTEM };
+	unsigned int i, waits;
+	int ret, drive;
+
+	ASSERT_EQ(0, pts_only("p2pbuf_exporter"));
+	ASSERT_EQ(0, spare_arguments());
+	for (i = 0; i < 2; i++) {
+		struct pts_point p = { .what = i ? "move in, mapped" :
+						   "move out, mapped" };
+		__u32 to = places[!i];
+
+		waits = 0;
+		while (next_import(_metadata, self, &p, places[i])) {
+			drive = map_twice(self);
+			ASSERT_LT(0, drive);
+			HIT(p, ptx_move(self->fd, self->o.bo.handle, to, 0));
+			waits += pts_inline_waits();
+			expect_moved(_metadata, self, to, ret);
+			expect_reached(_metadata, self, drive);
+			if (ret) {
+				EXPECT_EQ(0, ptx_move(self->fd,
+						      self->o.bo.handle, to, 0));
+				expect_reached(_metadata, self, drive);
+			}
+			EXPECT_EQ(to, ptp_placement(self->fd,
+						    self->o.bo.handle));
+			unmap_both(_metadata, self, drive);
+		}
+		EXPECT_LT(0, waits);
+	}
 }
 
 /* As for an object that nobody has mapped, which is above. */
