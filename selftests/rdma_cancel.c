@@ -479,6 +479,53 @@ TEST_F_TIMEOUT(cancel, peer_leaves, 120)
 	EXPECT_EQ(-ENOENT, ptd_cancel(a->fd, 0));
 }
 
+/* ---- ended by the peer ------------------------------------------------------ */
+
+/*
+ * Recalled for good when some of its pieces are under way and the others are
+ * not posted: the completion of the last one gives the lease back and ends the
+ * request, once.
+ */
+static void recalled_for_good(struct __test_metadata *_metadata,
+			      CANCEL_DATA *self, __u32 op)
+{
+	const struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = BUFFER,
+	};
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_rdma_remote_info remote;
+	unsigned int tries, cut = 0;
+	int res;
+
+	for (tries = 0; tries < 200 && cut < 4; tries++) {
+		ASSERT_EQ(0, ptd_grant(b->fd, 1, PTD_BOTH));
+		ASSERT_EQ(0, ptd_regranted(a->fd, 1, &remote));
+		/* Ours is registered before the one that is to be cut. */
+		prep_write(self, &a->ring, 0, 0, 4096);
+		ASSERT_EQ(1, io_uring_submit(&a->ring));
+		ASSERT_EQ(4096, ptd_wait(&a->ring, NULL));
+		ptd_prep(&a->ring, a->fd, op, &cmd, 1);
+		ASSERT_EQ(1, io_uring_submit(&a->ring));
+		ASSERT_EQ(0, ptd_recall(b->fd, 1));
+		res = ptd_wait(&a->ring, NULL);
+		ASSERT_TRUE(res == (int)BUFFER || res == -EACCES)
+			TH_LOG("%d", res);
+		cut += res == -EACCES;
+	}
+	EXPECT_NE(0, cut);
+	EXPECT_EQ(0, parked(a->fd));
+}
+
+TEST_F_TIMEOUT(cancel, write_recalled_for_good, 120)
+{
+	recalled_for_good(_metadata, self, P2PBUF_RDMA_URING_WRITE);
+}
+
+TEST_F_TIMEOUT(cancel, read_recalled_for_good, 120)
+{
+	recalled_for_good(_metadata, self, P2PBUF_RDMA_URING_READ);
+}
+
 int main(int argc, char **argv)
 {
 	return ptd_main(argc, argv);

@@ -169,7 +169,7 @@ static void io_done(struct ib_cq *cq, struct ib_wc *wc)
 	struct p2pbuf_rdma_conn *conn = cq->cq_context;
 	struct p2pbuf_rdma_req *req =
 		container_of(wc->wr_cqe, struct p2pbuf_rdma_req, cqe);
-	struct p2pbuf_rdma_remote *r = &conn->remotes[req->cmd.remote_id];
+	u32 remote_id = req->cmd.remote_id;
 	struct p2pbuf_rdma_buffer *b;
 
 	spin_lock(&conn->io_lock);
@@ -186,10 +186,12 @@ static void io_done(struct ib_cq *cq, struct ib_wc *wc)
 			p2pbuf_mapping_flush(b->mapping);
 		b->inflight--;
 	}
-	r->inflight--;
-	p2pbuf_rdma_remote_ack(conn, req->cmd.remote_id);
+	conn->remotes[remote_id].inflight--;
+	/* Before the lists are served: what is on one of them is not over. */
 	if (!req->pending && !req->held && list_empty(&req->node))
 		io_complete(req);
+	/* From here on @req may be gone. */
+	p2pbuf_rdma_remote_ack(conn, remote_id);
 	p2pbuf_rdma_io_pump(conn);
 	spin_unlock(&conn->io_lock);
 }
