@@ -592,6 +592,45 @@ TEST_F_TIMEOUT(import, moved_out_of_reach, 120)
 	close(peer);
 }
 
+/* ---- grants that come to nothing ------------------------------------------- */
+
+static __u32 granted(int fd)
+{
+	struct p2pbuf_rdma_buffer_info info;
+
+	return ptd_buffer_info(fd, 1, &info) ? ~0u : info.granted;
+}
+
+/*
+ * An id that was granted once is given to another import, whose grant cannot
+ * be mapped: the peer hears of that, and of nothing that it need not believe.
+ */
+TEST_F_TIMEOUT(import, granted_anew_in_vain, 120)
+{
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_rdma_remote_info remote;
+	struct p2pbuf_path_info path;
+	int fd;
+
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
+	fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, import(self, fd, 0, &path));
+	ASSERT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
+	ASSERT_EQ(0, ptd_remote_info(b->fd, 1, PTD_MS, &remote));
+	ASSERT_EQ(0, ptd_release(a->fd, 1));
+	ASSERT_EQ(0, import(self, fd, 0, &path));
+	ASSERT_EQ(0, ptm_revoke(self->mock, fd, EXDEV));
+	ASSERT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
+	while (granted(a->fd) == PTD_BOTH)
+		usleep(1000);
+	ASSERT_EQ(0, ptm_revoke(self->mock, fd, 0));
+	ASSERT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
+	EXPECT_EQ(0, ptd_regranted(b->fd, 1, &remote));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "hostile"))

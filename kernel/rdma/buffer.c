@@ -335,6 +335,8 @@ bool p2pbuf_rdma_buffer_say(struct p2pbuf_rdma_buffer *b,
 	} else if (b->say & RDMA_SAY_WITHDRAW) {
 		b->say &= ~RDMA_SAY_WITHDRAW;
 		msg->type = cpu_to_le16(P2PBUF_RDMA_WITHDRAW);
+		/* It may be about a buffer that had this id before. */
+		msg->epoch = cpu_to_le64(b->conn->epochs[b->id]);
 	} else {
 		return false;
 	}
