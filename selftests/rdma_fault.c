@@ -17,6 +17,7 @@
 #include "p2pbuf_test_peer.h"
 
 #define BUFFER		65536ull
+#define DEAF		"/tmp/p2pbuf_deaf"	/* there when it is */
 
 /**
  * struct lie - a message that may not be said
@@ -202,10 +203,32 @@ static void peer_write(struct ptd_peer *p, __u64 address, __u32 key,
 	ptd_peer_post(p, &wr);
 }
 
+/*
+ * Grants a page and, when it is told to, answers no packet any more: what is
+ * sent to it is sent again and again.
+ */
+static void peer_goes_deaf(struct ptd_peer *p)
+{
+	static char page[4096] __attribute__((aligned(4096)));
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct ptd_wire_msg m = ptd_peer_message(p, PTD_GRANT);
+	struct ibv_mr *mr;
+
+	mr = ibv_reg_mr_iova(p->id->pd, page, sizeof(page), 1ull << 40,
+			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	if (!mr)
+		return;
+	m.keys[0] = mr->rkey;
+	if (ptd_peer_send(p, &m, 0) || !ptd_peer_wait() ||
+	    ibv_modify_qp(p->id->qp, &attr, IBV_QP_STATE))
+		return;
+	close(open(DEAF, O_CREAT | O_WRONLY, 0600));
+}
+
 /**
  * struct part - what the hostile peer is to do on one connection
- * @kind: l: lie @number; f: fuzz; o: flood; s: be silent; w: write where
- *	number @number says
+ * @kind: l: lie @number; f: fuzz; o: flood; s: be silent; d: grant, and go
+ *	deaf; w: write where number @number says
  * @number: see there
  */
 struct part {
@@ -244,6 +267,9 @@ static void peer_play(struct ptd_peer *p, struct part part)
 			peer_write(p, 0xffff888000000000ull, key, 16);
 		else				/* what is right but for the right */
 			peer_write(p, first, key, 16);
+		break;
+	case 'd':
+		peer_goes_deaf(p);
 		break;
 	case 's':
 		ptd_peer_wait();
@@ -519,6 +545,132 @@ TEST_F_TIMEOUT(fault, silent, 120)
 	ASSERT_TRUE(nobody_wrote(self));
 	ASSERT_TRUE(honest_works(self));
 	close(fd);
+}
+
+/* ---- peers that answer nothing ---------------------------------------------- */
+
+static const struct p2pbuf_rdma_cmd to_the_deaf = {
+	.local_id = 2, .remote_id = 1, .length = 4096,
+};
+
+static bool is_up(int fd)
+{
+	struct p2pbuf_rdma_info info;
+
+	return !ptd_info(fd, &info) && info.state == P2PBUF_RDMA_UP;
+}
+
+/*
+ * A connection with one that has just gone deaf: what is submitted to it from
+ * here on is under way at once, and stays so.
+ */
+static int deaf_accept(FAULT_DATA *self)
+{
+	const struct p2pbuf_rdma_limits limits = {
+		.recall_ms = 20000, .wait_ms = 1000,
+	};
+	struct p2pbuf_rdma_remote_info remote;
+	struct io_uring ring;
+	int fd = ptd_open(), ret;
+
+	unlink(DEAF);
+	if (ptd_accept(fd, self->honest.listener, limits) ||
+	    ptd_import(fd, self->wanted, 1) != 1 ||
+	    ptd_grant(fd, 1, P2PBUF_RDMA_RIGHT_READ) ||
+	    ptd_import(fd, self->buffer.dmabuf, 2) != 2 ||
+	    ptd_remote_info(fd, 1, PTD_MS, &remote) || ptd_ring(&ring, 4))
+		return -EIO;
+	do {
+		/* On a slow machine it may take long until it is registered. */
+		ret = ptd_io(&ring, fd, P2PBUF_RDMA_URING_WRITE, &to_the_deaf);
+	} while (ret == -ETIMEDOUT && is_up(fd));
+	io_uring_queue_exit(&ring);
+	if (ret != 4096 || !ptd_hostile_go(&self->peer))
+		return -EIO;
+	while (access(DEAF, F_OK))
+		usleep(1000);
+	return fd;
+}
+
+static bool deaf_is_over(FAULT_DATA *self, int fd)
+{
+	bool over = ptd_outcome(fd) == ETIMEDOUT;
+
+	close(fd);
+	return over && ptd_hostile_go(&self->peer) &&
+	       ptd_hostile_ended(&self->peer) && honest_works(self);
+}
+
+/* Three times wait_ms, but five seconds at least, and it is over. */
+TEST_F_TIMEOUT(fault, deaf, 120)
+{
+	struct io_uring ring;
+	int fd;
+
+	ASSERT_TRUE(hostile_start(self, "d"));
+	fd = deaf_accept(self);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ptd_ring(&ring, 4));
+	EXPECT_EQ(-ETIMEDOUT, ptd_io(&ring, fd, P2PBUF_RDMA_URING_WRITE,
+				     &to_the_deaf));
+	EXPECT_TRUE(deaf_is_over(self, fd));
+	io_uring_queue_exit(&ring);
+}
+
+/* What a dead process has left under way ends too, and so lets go of the file. */
+TEST_F_TIMEOUT(fault, deaf_and_killed, 120)
+{
+	struct io_uring ring;
+	int pipes[2], fd;
+	char byte;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_TRUE(hostile_start(self, "d"));
+	fd = deaf_accept(self);
+	ASSERT_LE(0, fd);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (ptd_ring(&ring, 4))
+			_exit(1);
+		ptd_prep(&ring, fd, P2PBUF_RDMA_URING_WRITE, &to_the_deaf, 0);
+		if (io_uring_submit(&ring) != 1 || write(pipes[1], "", 1) != 1)
+			_exit(2);
+		for (;;)
+			pause();
+	}
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, NULL, 0));
+	EXPECT_TRUE(deaf_is_over(self, fd));
+}
+
+/* exec() waits until nothing of the process is under way, and cannot be killed. */
+TEST_F_TIMEOUT(fault, deaf_and_exec, 120)
+{
+	int fd, status = -1;
+	struct io_uring ring;
+	pid_t pid;
+
+	ASSERT_TRUE(hostile_start(self, "d"));
+	fd = deaf_accept(self);
+	ASSERT_LE(0, fd);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (ptd_ring(&ring, 4))
+			_exit(1);
+		ptd_prep(&ring, fd, P2PBUF_RDMA_URING_WRITE, &to_the_deaf, 0);
+		if (io_uring_submit(&ring) != 1)
+			_exit(2);
+		execl("/bin/sh", "sh", "-c", "exit 7", NULL);
+		_exit(3);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(7, WEXITSTATUS(status));
+	EXPECT_TRUE(deaf_is_over(self, fd));
 }
 
 /* ---- peers that die ---------------------------------------------------------- */

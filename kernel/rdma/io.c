@@ -17,8 +17,11 @@
  *
  * Nothing here sleeps, so io_uring never needs a worker. A request that is on
  * a list can be cancelled, by the end of its ring or by P2PBUF_RDMA_CANCEL; one
- * whose pieces are under way ends with them, which the transport or the end of
- * the connection bounds.
+ * whose pieces are under way ends with them. How long the transport tries is
+ * the peer's choice too, and may be for ever. So when no piece has ended for
+ * three times wait_ms (RDMA_STALL_MS at least) the connection is killed:
+ * otherwise exec() of a process would never return, and a dead one's requests
+ * would keep the file, and what is granted on it, for ever.
  *
  * Who may free a request: task work, which runs under the ring's lock as
  * cancelling does, so that a command that is being cancelled has its request.
@@ -329,6 +332,24 @@ static int io_choose_opcode(struct p2pbuf_rdma_conn *conn,
 	return 0;
 }
 
+/* At most a quarter late. */
+static void io_expect_expiry(struct p2pbuf_rdma_conn *conn)
+{
+	queue_delayed_work(p2pbuf_rdma_map_wq, &conn->expire_work,
+			   msecs_to_jiffies(conn->limits.wait_ms) / 4 + 1);
+}
+
+/* A piece was posted. */
+static void io_begun(struct p2pbuf_rdma_conn *conn, u32 bytes)
+{
+	if (conn->sq_begun == conn->sq_ended) {
+		conn->last_done = jiffies;
+		io_expect_expiry(conn);
+	}
+	conn->sq_lengths[conn->sq_begun++ % RDMA_SQ_PIECES] = bytes;
+	conn->sq_bytes += bytes;
+}
+
 /* All that has to hold does: post the next piece. */
 static int io_post(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
 {
@@ -353,8 +374,7 @@ static int io_post(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
 	if (io_has_buffer(req))
 		conn->buffers[req->cmd.local_id]->inflight++;
 	conn->remotes[req->cmd.remote_id].inflight++;
-	conn->sq_lengths[conn->sq_begun++ % RDMA_SQ_PIECES] = p.sge.length;
-	conn->sq_bytes += p.sge.length;
+	io_begun(conn, p.sge.length);
 	req->pending++;
 	req->done += p.sge.length;
 	return 0;
@@ -373,13 +393,6 @@ static int io_try(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
 			ret = io_post(conn, req);
 	} while (!ret && req->done < io_length(req));
 	return ret;
-}
-
-/* At most a quarter late. */
-static void io_expect_expiry(struct p2pbuf_rdma_conn *conn)
-{
-	queue_delayed_work(p2pbuf_rdma_map_wq, &conn->expire_work,
-			   msecs_to_jiffies(conn->limits.wait_ms) / 4 + 1);
 }
 
 static void io_park(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
@@ -426,7 +439,34 @@ void p2pbuf_rdma_io_unpark(struct p2pbuf_rdma_conn *conn)
 	p2pbuf_rdma_io_pump(conn);
 }
 
-/* Requests that were parked for too long. */
+static bool io_under_way(const struct p2pbuf_rdma_conn *conn)
+{
+	return conn->state == P2PBUF_RDMA_UP &&
+	       conn->sq_begun != conn->sq_ended;
+}
+
+/* There are pieces under way, and none of them ends. */
+static bool io_is_stuck(const struct p2pbuf_rdma_conn *conn)
+{
+	u64 ms = max_t(u64, 3ull * conn->limits.wait_ms, RDMA_STALL_MS);
+	unsigned long limit = msecs_to_jiffies(min_t(u64, ms, U32_MAX));
+
+	return io_under_way(conn) &&
+	       time_after(jiffies, conn->last_done + limit);
+}
+
+/* Their pieces end when the queue is drained. */
+static void io_give_up(struct p2pbuf_rdma_conn *conn)
+{
+	struct p2pbuf_rdma_req *req;
+
+	list_for_each_entry(req, &conn->requests, conn_node)
+		if (req->pending && !req->res)
+			req->res = -ETIMEDOUT;
+	p2pbuf_rdma_conn_kill(conn, ETIMEDOUT);
+}
+
+/* Requests that were parked for too long, and pieces that do not end. */
 void p2pbuf_rdma_io_expire(struct work_struct *work)
 {
 	struct p2pbuf_rdma_conn *conn =
@@ -438,7 +478,9 @@ void p2pbuf_rdma_io_expire(struct work_struct *work)
 	list_for_each_entry_safe(req, next, &conn->parked, node)
 		if (time_after(jiffies, req->deadline))
 			io_finish(req, -ETIMEDOUT);
-	if (!list_empty(&conn->parked))
+	if (io_is_stuck(conn))
+		io_give_up(conn);
+	if (!list_empty(&conn->parked) || io_under_way(conn))
 		io_expect_expiry(conn);
 	spin_unlock(&conn->io_lock);
 }

@@ -32,8 +32,9 @@
  *	and listener and connection never hold two of them.
  *
  * What the fence of a mapping waits for, see buffer.c: the peer, bounded by
- * recall_ms; our own pieces, bounded by the transport or by the error state of
- * the queue pair; the management queue pair, which no peer can stall.
+ * recall_ms; our own pieces, bounded likewise; the management queue pair, which
+ * no peer can stall. Pieces that no fence waits for are bounded by wait_ms, see
+ * io.c: the peer may have chosen a transport that never gives up.
  */
 #ifndef P2PBUF_RDMA_PRIVATE_H
 #define P2PBUF_RDMA_PRIVATE_H
@@ -56,6 +57,7 @@
 #define RDMA_IDS		(P2PBUF_RDMA_MAX_BUFFERS + 1)	/* 0 is none */
 #define RDMA_RECALL_MS		500
 #define RDMA_WAIT_MS		10000
+#define RDMA_STALL_MS		5000	/* the least that pieces are given */
 #define RDMA_BACKLOG		16	/* requests nobody has accepted yet */
 #define RDMA_SQ_PIECES		128	/* pieces under way */
 #define RDMA_PIECE_BYTES	SZ_1M	/* of one piece at most */
@@ -283,7 +285,8 @@ struct p2pbuf_rdma_channel {
  * @limits: time limits, defaults filled in
  * @kill_work: ends the connection
  * @removal_work: lets go of an RDMA device that goes away
- * @expire_work: ends requests that were parked for too long
+ * @expire_work: ends requests that were parked for too long, and a connection
+ *	on which no piece ends
  * @state: one of &enum p2pbuf_rdma_state; this and all below under @io_lock
  * @error: why it ended, positive
  * @connected: it is up: the queues have to be drained, and the peer has to be
@@ -304,7 +307,8 @@ struct p2pbuf_rdma_channel {
  * @sq_ended: pieces that have ended
  * @sq_lengths: of those between the two
  * @sq_bytes: bytes of the pieces under way
- * @last_done: jiffies at which the last piece ended
+ * @last_done: jiffies at which the last piece ended, or at which one was posted
+ *	when none was under way
  * @ready: requests that wait for room only
  * @parked: requests that wait for a buffer, a grant, or a credit
  * @receivers: RECV commands

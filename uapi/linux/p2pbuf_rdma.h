@@ -92,8 +92,8 @@
  *	EACCES		a right is missing, the grant was withdrawn, or the
  *			peer's device refused access
  *	ESTALE		the epoch is not the grant's
- *	ETIMEDOUT	parked for longer than wait_ms, or the transport gave
- *			up
+ *	ETIMEDOUT	parked for longer than wait_ms, or under way and the
+ *			peer's device did not answer; see wait_ms
  *	ECONNRESET	the connection ended while the request was under way
  *	ECANCELED	P2PBUF_RDMA_CANCEL, or the ring was closed, before all
  *			of the request was posted
@@ -163,7 +163,10 @@ struct p2pbuf_rdma_listen {
  * @recall_ms: milliseconds that the peer has to give a lease back; 0 means
  *	500, more than P2PBUF_RDMA_MAX_RECALL_MS is refused (EINVAL). A peer
  *	that does not loses the connection.
- * @wait_ms: milliseconds that a request may be parked; 0 means 10000
+ * @wait_ms: milliseconds that a request may be parked; 0 means 10000. When
+ *	requests are under way and nothing of any of them ends for three times
+ *	as long, and for 5 seconds, the connection ends (ETIMEDOUT): the peer
+ *	may have asked for a transport that never gives up.
  */
 struct p2pbuf_rdma_limits {
 	__u32 recall_ms;
@@ -302,8 +305,9 @@ enum p2pbuf_rdma_state {
  * @state: out, one of &enum p2pbuf_rdma_state
  * @error: out, why the connection ended, a positive errno: ECONNRESET the
  *	peer left, EACCES the peer's device refused access, ETIMEDOUT a lease
- *	did not come back or the transport gave up, EPROTO the peer broke the
- *	protocol, ENODEV the device has gone, EREMOTEIO or EIO otherwise
+ *	did not come back or the peer's device did not answer, EPROTO the peer
+ *	broke the protocol, ENODEV the device has gone, EREMOTEIO or EIO
+ *	otherwise
  * @flags: out, P2PBUF_RDMA_F_* bits
  * @limits: out
  * @segment: out, bytes of one registration at most
