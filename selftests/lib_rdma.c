@@ -187,6 +187,46 @@ TEST_F(lib, cancel)
 	EXPECT_EQ(-ENOENT, p2pbuf_rdma_cancel(self->here, 1));
 }
 
+/*
+ * A request that waits holds the file open. The connection ends all the same,
+ * with what was granted on it.
+ */
+TEST_F(lib, close_ends_it)
+{
+	struct p2pbuf_rdma_attach_opts attach = {
+		.size = sizeof(attach), .flags = P2PBUF_ALLOW_SYSTEM, .id = 5,
+	};
+	struct p2pbuf_rdma_range range = {
+		.local_id = 5, .remote_id = 5, .length = 4096,
+	};
+	struct io_uring_sqe *sqe;
+	int ret;
+
+	ASSERT_EQ(5, p2pbuf_rdma_attach(self->here, self->source, &attach,
+					&self->error));
+	ASSERT_EQ(5, p2pbuf_rdma_attach(self->there, self->target, &attach,
+					&self->error));
+	ASSERT_EQ(0, p2pbuf_rdma_grant(self->there, 5,
+				       P2PBUF_READ | P2PBUF_WRITE));
+	sqe = io_uring_get_sqe(&self->ring);
+	ASSERT_EQ(0, p2pbuf_rdma_prep_write(sqe, self->here, &range));
+	ASSERT_EQ(4096, run(&self->ring));
+	sqe = io_uring_get_sqe(&self->ring);
+	ASSERT_EQ(0, p2pbuf_rdma_prep_recv(sqe, self->there));
+	ASSERT_EQ(1, io_uring_submit(&self->ring));
+	p2pbuf_rdma_close(self->there);
+	self->there = NULL;
+	EXPECT_EQ(-ECONNRESET, ptd_wait(&self->ring, NULL));
+	memset(self->to.map, PTD_POISON, BUFFER);
+	sqe = io_uring_get_sqe(&self->ring);
+	ASSERT_EQ(0, p2pbuf_rdma_prep_write(sqe, self->here, &range));
+	ret = run(&self->ring);
+	EXPECT_TRUE(ret == -ECONNRESET || ret == -ENOTCONN ||
+		    ret == -ETIMEDOUT)
+		TH_LOG("%d", ret);
+	EXPECT_EQ(BUFFER, ptd_check_poison(self->to.map, BUFFER));
+}
+
 #define REFUSED(_err, _call) do {					\
 		self->error.text[0] = 0;				\
 		EXPECT_EQ(-(_err), (_call));				\

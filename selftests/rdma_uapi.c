@@ -41,6 +41,7 @@ TEST_F(file, sizes)
 		P2PBUF_RDMA_IMPORT, P2PBUF_RDMA_RELEASE, P2PBUF_RDMA_GRANT,
 		P2PBUF_RDMA_RECALL, P2PBUF_RDMA_INFO, P2PBUF_RDMA_BUFFER_INFO,
 		P2PBUF_RDMA_REMOTE_INFO, P2PBUF_RDMA_CANCEL,
+		P2PBUF_RDMA_SHUTDOWN,
 	};
 	__u32 words[2048];
 	size_t i;
@@ -63,7 +64,7 @@ TEST_F(file, sizes)
 		EXPECT_EQ(-EFAULT, ptd_ioctl(self->fd, cmds[i], NULL));
 	}
 	EXPECT_EQ(-ENOTTY, ptd_ioctl(self->fd,
-				     _IO(P2PBUF_RDMA_IOC_MAGIC, 0x0b), words));
+				     _IO(P2PBUF_RDMA_IOC_MAGIC, 0x0c), words));
 	EXPECT_EQ(-ENOTTY, ptd_ioctl(self->fd, _IO('R', 0), words));
 }
 
@@ -79,6 +80,7 @@ TEST_F(file, not_connected)
 	EXPECT_EQ(-ENOENT, ptd_release(self->fd, 1));
 	EXPECT_EQ(-ENOENT, ptd_grant(self->fd, 1, PTD_BOTH));
 	EXPECT_EQ(-ENOENT, ptd_recall(self->fd, 1));
+	EXPECT_EQ(-ENOTCONN, ptd_shutdown(self->fd));
 	EXPECT_EQ(-ENOTCONN, ptd_remote_info(self->fd, 1, 1000, &remote));
 	EXPECT_EQ(-ENOENT, ptd_remote_info(self->fd, 0, 0, &remote));
 	EXPECT_EQ(-ENOENT, ptd_remote_info(self->fd, 65, 0, &remote));
@@ -595,6 +597,80 @@ TEST_F(connection, peer_leaves)
 	EXPECT_EQ(-ENOTCONN, ptd_import(a->fd, self->buffer.dmabuf, 0));
 	EXPECT_EQ(0, ptd_recall(a->fd, 1));
 	EXPECT_EQ(0, ptd_release(a->fd, 1));
+}
+
+/*
+ * The file stays open, by whoever holds it, but nothing is left of the
+ * connection: its buffers are free, the peer reaches them no more.
+ */
+TEST_F(connection, shut_down)
+{
+	struct p2pbuf_rdma_shutdown arg = { .size = sizeof(arg), .flags = 1 };
+	struct p2pbuf_rdma_cmd none = {}, cmd = {
+		.local_id = 1, .remote_id = 1, .length = PAGE,
+	};
+	struct ptd_end *a = self->a, *b = self->b;
+	struct p2pbuf_rdma_info info;
+	struct p2pbuf_rdma_remote_info remote;
+	int copy = dup(a->fd), ret;
+
+	ASSERT_LE(0, copy);
+	ASSERT_EQ(1, ptd_import(a->fd, self->buffer.dmabuf, 0));
+	ASSERT_EQ(1, ptd_import(b->fd, self->buffer.dmabuf, 0));
+	ASSERT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
+	ASSERT_EQ(0, ptd_remote_info(b->fd, 1, PTD_MS, &remote));
+	ASSERT_EQ(PAGE, ptd_io(&b->ring, b->fd, P2PBUF_RDMA_URING_WRITE, &cmd));
+	EXPECT_EQ(-EINVAL, ptd_ioctl(a->fd, P2PBUF_RDMA_SHUTDOWN, &arg));
+	ptd_prep(&a->ring, a->fd, P2PBUF_RDMA_URING_RECV, &none, 0);
+	ASSERT_EQ(1, io_uring_submit(&a->ring));
+	ASSERT_EQ(0, ptd_shutdown(copy));
+	EXPECT_EQ(-ECONNRESET, ptd_wait(&a->ring, NULL));
+	ret = ptd_io(&b->ring, b->fd, P2PBUF_RDMA_URING_WRITE, &cmd);
+	EXPECT_TRUE(ret == -ECONNRESET || ret == -ENOTCONN ||
+		    ret == -ETIMEDOUT)
+		TH_LOG("%d", ret);
+	EXPECT_EQ(ECONNRESET, ptd_outcome(a->fd));
+	EXPECT_NE(0, ptd_outcome(b->fd));
+	EXPECT_EQ(0, ptd_shutdown(a->fd));
+	EXPECT_EQ(-ENOTCONN, ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE,
+				    &cmd));
+	EXPECT_EQ(-ENOTCONN, ptd_import(a->fd, self->buffer.dmabuf, 0));
+	EXPECT_EQ(-EISCONN, ptd_listen(a->fd));
+	EXPECT_EQ(0, ptd_release(a->fd, 1));
+	ASSERT_EQ(0, ptd_info(a->fd, &info));
+	EXPECT_EQ(P2PBUF_RDMA_DEAD, info.state);
+	close(copy);
+}
+
+static void *wait_for_peer(void *arg)
+{
+	const struct ptd_pair *pair = arg;
+	int fd = ptd_open(), ret;
+
+	ret = ptd_accept(fd, pair->listener, pair->limits);
+	close(fd);
+	return (void *)(intptr_t)ret;
+}
+
+/* Whoever waits at it is told, before or after he came. Its port is free. */
+TEST_F(connection, listener_shut_down)
+{
+	struct p2pbuf_rdma_listen again = {
+		.size = sizeof(again), .addr = ptd_address(self->pair.port),
+	};
+	pthread_t thread;
+	void *ret;
+	int fd;
+
+	ASSERT_EQ(0, pthread_create(&thread, NULL, wait_for_peer, &self->pair));
+	usleep(20000);
+	ASSERT_EQ(0, ptd_shutdown(self->pair.listener));
+	pthread_join(thread, &ret);
+	EXPECT_TRUE((intptr_t)ret == -ENOTCONN || (intptr_t)ret == -EBADFD)
+		TH_LOG("%d", (int)(intptr_t)ret);
+	fd = ptd_open();
+	EXPECT_EQ(0, ptd_ioctl(fd, P2PBUF_RDMA_LISTEN, &again));
+	close(fd);
 }
 
 /* A ring that is closed takes its parked requests along. */

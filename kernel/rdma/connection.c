@@ -12,9 +12,10 @@
  * their exporters, but their next mapping is not made, and the end of the last
  * one needs nothing of the dead connection but that it is drained.
  *
- * Teardown is for the last close and for an RDMA device that goes away;
- * rdma_cm holds the removal of a device up until its ids are destroyed, so
- * that is done from a work item as soon as it says so.
+ * Teardown is for the last close, for a shutdown, which need not wait for the
+ * last close, and for an RDMA device that goes away; rdma_cm holds the removal
+ * of a device up until its ids are destroyed, so that is done from a work item
+ * as soon as it says so.
  */
 #include <linux/inet.h>
 #include <linux/nsproxy.h>
@@ -138,6 +139,35 @@ void p2pbuf_rdma_conn_teardown(struct p2pbuf_rdma_conn *conn)
 	if (conn->id)
 		rdma_destroy_id(conn->id);
 	conn->id = NULL;
+}
+
+/**
+ * p2pbuf_rdma_conn_shutdown - let go of all before the last close
+ * @conn: the connection or listener
+ *
+ * Idempotent.
+ *
+ * Context: process, waits for whoever holds conn->lock; those that wait for a
+ * peer then wait no more.
+ * Return: 0; -ENOTCONN when it is nothing yet; -ERESTARTSYS when it is dead but
+ * has not let go of the device: to be called again.
+ */
+int p2pbuf_rdma_conn_shutdown(struct p2pbuf_rdma_conn *conn)
+{
+	bool is_new;
+
+	spin_lock(&conn->io_lock);
+	is_new = conn->state == P2PBUF_RDMA_NEW;
+	if (!is_new)
+		p2pbuf_rdma_conn_kill(conn, ECONNRESET);
+	spin_unlock(&conn->io_lock);
+	if (is_new)
+		return -ENOTCONN;
+	if (mutex_lock_interruptible(&conn->lock))
+		return -ERESTARTSYS;
+	p2pbuf_rdma_conn_teardown(conn);
+	mutex_unlock(&conn->lock);
+	return 0;
 }
 
 /* The file is closed: no command, no ioctl. */

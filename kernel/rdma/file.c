@@ -25,6 +25,7 @@ union ioctl_arg {
 	struct p2pbuf_rdma_buffer_info buffer_info;
 	struct p2pbuf_rdma_remote_info remote_info;
 	struct p2pbuf_rdma_cancel cancel;
+	struct p2pbuf_rdma_shutdown shutdown;
 };
 
 /**
@@ -213,6 +214,13 @@ static int file_cancel(struct ioctl_call *call)
 	return p2pbuf_rdma_io_cancel(call->conn, arg->user_data);
 }
 
+static int file_shutdown(struct ioctl_call *call)
+{
+	if (call->arg.shutdown.flags)
+		return -EINVAL;
+	return p2pbuf_rdma_conn_shutdown(call->conn);
+}
+
 #define IOCTL_ENTRY(_cmd, _type, _fn, ...) {				\
 		.min_size = _IOC_SIZE(_cmd),				\
 		.size = sizeof(struct _type),				\
@@ -254,6 +262,9 @@ static const struct ioctl_entry ioctl_table[] = {
 	[_IOC_NR(P2PBUF_RDMA_CANCEL)] =
 		IOCTL_ENTRY(P2PBUF_RDMA_CANCEL, p2pbuf_rdma_cancel,
 			    file_cancel, .unlocked = true),
+	[_IOC_NR(P2PBUF_RDMA_SHUTDOWN)] =
+		IOCTL_ENTRY(P2PBUF_RDMA_SHUTDOWN, p2pbuf_rdma_shutdown,
+			    file_shutdown, .unlocked = true),
 };
 
 static int file_call(const struct ioctl_entry *entry, struct ioctl_call *call)

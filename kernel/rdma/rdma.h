@@ -385,6 +385,7 @@ struct p2pbuf_rdma_conn *p2pbuf_rdma_conn_create(void);
 void p2pbuf_rdma_conn_destroy(struct p2pbuf_rdma_conn *conn);
 void p2pbuf_rdma_conn_kill(struct p2pbuf_rdma_conn *conn, int error);
 void p2pbuf_rdma_conn_teardown(struct p2pbuf_rdma_conn *conn);
+int p2pbuf_rdma_conn_shutdown(struct p2pbuf_rdma_conn *conn);
 int p2pbuf_rdma_conn_connect(struct p2pbuf_rdma_conn *conn,
 			     struct p2pbuf_rdma_connect *arg);
 int p2pbuf_rdma_conn_adopt(struct p2pbuf_rdma_conn *conn,

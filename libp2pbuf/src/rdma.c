@@ -228,8 +228,12 @@ int p2pbuf_rdma_fd(struct p2pbuf_rdma *rdma)
 
 void p2pbuf_rdma_close(struct p2pbuf_rdma *rdma)
 {
+	struct p2pbuf_rdma_shutdown arg = { .size = sizeof(arg) };
+
 	if (!rdma)
 		return;
+	/* Requests that are under way keep the file open. */
+	p2pbuf_ioctl(rdma->fd, P2PBUF_RDMA_SHUTDOWN, &arg);
 	close(rdma->fd);
 	free(rdma);
 }

@@ -193,7 +193,13 @@ static void rdma_state(struct fz_worker *w)
 		.size = sizeof(connect), .limits = limits, .timeout_ms = 20,
 		.addr = ptd_address(fz_below(&w->rng, 65536)),
 	};
+	struct p2pbuf_rdma_shutdown shutdown = {
+		.size = sizeof(shutdown), .flags = fz_once_in(&w->rng, 16),
+	};
 
+	if (fz_once_in(&w->rng, 8))
+		return rdma_call(w, "rdma: SHUTDOWN", P2PBUF_RDMA_SHUTDOWN,
+				 &shutdown, sizeof(shutdown), connect_errnos);
 	switch (fz_below(&w->rng, 4)) {
 	case 0:
 		fz_mutate(&w->rng, &listen, listen_fields,

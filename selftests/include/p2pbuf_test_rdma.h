@@ -184,6 +184,13 @@ static inline int ptd_cancel(int fd, __u64 user_data)
 	return ptd_ioctl(fd, P2PBUF_RDMA_CANCEL, &arg);
 }
 
+static inline int ptd_shutdown(int fd)
+{
+	struct p2pbuf_rdma_shutdown arg = { .size = sizeof(arg) };
+
+	return ptd_ioctl(fd, P2PBUF_RDMA_SHUTDOWN, &arg);
+}
+
 static inline int ptd_info(int fd, struct p2pbuf_rdma_info *info)
 {
 	memset(info, 0, sizeof(*info));

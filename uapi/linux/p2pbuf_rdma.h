@@ -304,10 +304,10 @@ enum p2pbuf_rdma_state {
  * @size: sizeof(struct p2pbuf_rdma_info)
  * @state: out, one of &enum p2pbuf_rdma_state
  * @error: out, why the connection ended, a positive errno: ECONNRESET the
- *	peer left, EACCES the peer's device refused access, ETIMEDOUT a lease
- *	did not come back or the peer's device did not answer, EPROTO the peer
- *	broke the protocol, ENODEV the device has gone, EREMOTEIO or EIO
- *	otherwise
+ *	peer left or P2PBUF_RDMA_SHUTDOWN, EACCES the peer's device refused
+ *	access, ETIMEDOUT a lease did not come back or the peer's device did
+ *	not answer, EPROTO the peer broke the protocol, ENODEV the device has
+ *	gone, EREMOTEIO or EIO otherwise
  * @flags: out, P2PBUF_RDMA_F_* bits
  * @limits: out
  * @segment: out, bytes of one registration at most
@@ -414,6 +414,16 @@ struct p2pbuf_rdma_cancel {
 	__u64 user_data;
 };
 
+/**
+ * struct p2pbuf_rdma_shutdown - argument of P2PBUF_RDMA_SHUTDOWN
+ * @size: sizeof(struct p2pbuf_rdma_shutdown)
+ * @flags: must be zero
+ */
+struct p2pbuf_rdma_shutdown {
+	__u32 size;
+	__u32 flags;
+};
+
 /** P2PBUF_RDMA_LISTEN: become a listener; &struct p2pbuf_rdma_listen */
 #define P2PBUF_RDMA_LISTEN \
 	_IOWR(P2PBUF_RDMA_IOC_MAGIC, 0x00, struct p2pbuf_rdma_listen)
@@ -452,6 +462,18 @@ struct p2pbuf_rdma_cancel {
  */
 #define P2PBUF_RDMA_CANCEL \
 	_IOW(P2PBUF_RDMA_IOC_MAGIC, 0x0a, struct p2pbuf_rdma_cancel)
+
+/**
+ * P2PBUF_RDMA_SHUTDOWN: end the connection or the listener, for good;
+ * &struct p2pbuf_rdma_shutdown. The last close does that too, but each request
+ * under way and each copy of the descriptor keeps the file open. When the call
+ * returns the peer reaches no buffer any more, no device is attached to one,
+ * and what was under way or waited ends in ECONNRESET; so do calls of other
+ * threads that wait, in ENOTCONN or ECONNABORTED. Nothing to do is no error;
+ * ENOTCONN on a file that is nothing yet.
+ */
+#define P2PBUF_RDMA_SHUTDOWN \
+	_IOW(P2PBUF_RDMA_IOC_MAGIC, 0x0b, struct p2pbuf_rdma_shutdown)
 
 /** P2PBUF_RDMA_URING_READ: sqe->cmd_op, the peer's buffer to ours */
 #define P2PBUF_RDMA_URING_READ		_IO(P2PBUF_RDMA_IOC_MAGIC, 0x80)
