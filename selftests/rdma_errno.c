@@ -9,7 +9,6 @@
  */
 #include <liburing.h>
 #include <poll.h>
-#include <sys/time.h>
 #include <linux/udmabuf.h>
 
 #include "p2pbuf_test_rig.h"
@@ -264,23 +263,6 @@ TEST_F_TIMEOUT(call, other_version, 120)
 	EXPECT_TRUE(ptd_hostile_ended(&self->peer));
 }
 
-static void on_alarm(int signal)
-{
-	(void)signal;
-}
-
-/* Again and again: the first may come before there is anything to interrupt. */
-static void alarm_every(unsigned int ms)
-{
-	const struct itimerval timer = {
-		.it_interval.tv_usec = ms * 1000, .it_value.tv_usec = ms * 1000,
-	};
-	const struct sigaction action = { .sa_handler = on_alarm };
-
-	sigaction(SIGALRM, &action, NULL);
-	setitimer(ITIMER_REAL, &timer, NULL);
-}
-
 /* The file is what it was: it can still become a connection. */
 TEST_F(call, interrupted)
 {
@@ -290,9 +272,9 @@ TEST_F(call, interrupted)
 	};
 	struct p2pbuf_rdma_info info;
 
-	alarm_every(50);
+	ptd_alarm_every(50, false);
 	EXPECT_EQ(-EINTR, ptd_accept(self->fd, self->listener, no_limits));
-	alarm_every(0);
+	ptd_alarm_every(0, false);
 	ASSERT_EQ(0, ptd_info(self->fd, &info));
 	EXPECT_EQ(P2PBUF_RDMA_NEW, info.state);
 	EXPECT_EQ(-ETIMEDOUT, ptd_ioctl(self->fd, P2PBUF_RDMA_ACCEPT, &arg));
@@ -629,6 +611,84 @@ TEST_F_TIMEOUT(import, granted_anew_in_vain, 120)
 	ASSERT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
 	EXPECT_EQ(0, ptd_regranted(b->fd, 1, &remote));
 	close(fd);
+}
+
+/* A request of ours has it registered, without rights for the peer. */
+static int registered_buffer(IMPORT_DATA *self, int peer)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = 4096,
+	};
+	int fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_path_info path;
+
+	if (fd < 0 || import(self, fd, 0, &path) ||
+	    ptd_import(b->fd, peer, 1) != 1 || ptd_grant(b->fd, 1, PTD_BOTH) ||
+	    ptd_io(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE, &cmd) != 4096)
+		return -EIO;
+	return fd;
+}
+
+/* Interrupted when there is no way back, it is given all the same. */
+TEST_F_TIMEOUT(import, grant_interrupted, 120)
+{
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_rdma_remote_info remote;
+	int fd, peer, fence;
+
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
+	peer = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	ASSERT_LE(0, peer);
+	fd = registered_buffer(self, peer);
+	ASSERT_LE(0, fd);
+	fence = ptm_fence(self->mock, fd, P2PBUF_MOCK_KERNEL, 0,
+			  P2PBUF_MOCK_BACKGROUND);
+	ASSERT_LT(0, fence);
+	ptd_alarm_every(50, false);
+	EXPECT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
+	ptd_alarm_every(0, false);
+	EXPECT_EQ(PTD_BOTH, granted(a->fd));
+	EXPECT_EQ(-ETIMEDOUT, ptd_remote_info(b->fd, 1, 0, &remote));
+	ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_SIGNAL, fence));
+	EXPECT_EQ(0, ptd_remote_info(b->fd, 1, PTD_MS, &remote));
+	close(fd);
+	close(peer);
+}
+
+/* Refused once, and mapped the next time: it is not granted then, either. */
+TEST_F_TIMEOUT(import, grant_refused, 120)
+{
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_rdma_remote_info remote;
+	int fd, peer, i;
+
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
+	peer = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	ASSERT_LE(0, peer);
+	fd = registered_buffer(self, peer);
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 20; i++) {
+		struct p2pbuf_rdma_cmd cmd = {
+			.local_id = 1, .remote_id = 1, .length = 4096,
+		};
+
+		ASSERT_EQ(0, ptm_rule(self->mock, fd, P2PBUF_MOCK_OP_MAP,
+				      P2PBUF_MOCK_FAIL, EXDEV, 0, 1));
+		ASSERT_EQ(-EXDEV, ptd_grant(a->fd, 1, PTD_BOTH));
+		EXPECT_EQ(0, granted(a->fd));
+		/* What was not given is not to be withdrawn. */
+		EXPECT_EQ(-EALREADY, ptd_recall(a->fd, 1));
+		ASSERT_EQ(4096, ptd_io(&a->ring, a->fd,
+				       P2PBUF_RDMA_URING_WRITE, &cmd));
+		EXPECT_EQ(-ETIMEDOUT, ptd_remote_info(b->fd, 1, 0, &remote));
+	}
+	ASSERT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
+	EXPECT_EQ(0, ptd_regranted(b->fd, 1, &remote));
+	close(fd);
+	close(peer);
 }
 
 int main(int argc, char **argv)

@@ -114,8 +114,8 @@ void p2pbuf_rdma_buffer_want(struct p2pbuf_rdma_buffer *b)
 {
 	lockdep_assert_held(&b->conn->io_lock);
 
-	if (b->phase != RDMA_UNMAPPED || b->mapping_wanted || b->dying ||
-	    b->conn->state != P2PBUF_RDMA_UP)
+	if (b->phase != RDMA_UNMAPPED || b->mapping_wanted || b->granting ||
+	    b->dying || b->conn->state != P2PBUF_RDMA_UP)
 		return;
 	b->mapping_wanted = true;
 	queue_work(p2pbuf_rdma_map_wq, &b->map_work);
@@ -371,16 +371,17 @@ bool p2pbuf_rdma_buffer_acked(struct p2pbuf_rdma_conn *conn, u32 id, u64 epoch)
  * @b: the buffer; conn->lock held
  * @rights: P2PBUF_RDMA_RIGHT_* bits
  *
- * A buffer that is registered is registered anew, with the rights.
+ * A buffer that is registered is registered anew, with the rights, once it is
+ * certain that they are given. Interrupted after the registration was ended,
+ * that goes on by itself, as it does for a buffer that is not registered.
  *
  * Context: process, may wait for the exporter's fences.
  * Return: 0, -EACCES, -EALREADY, -ENOTCONN, -ENODEV, or as
- * p2pbuf_attachment_map(); not granted then.
+ * p2pbuf_attachment_map() but for -ERESTARTSYS; not granted then.
  */
 int p2pbuf_rdma_buffer_grant(struct p2pbuf_rdma_buffer *b, u32 rights)
 {
 	struct p2pbuf_rdma_conn *conn = b->conn;
-	bool registered;
 	int ret = 0;
 
 	lockdep_assert_held(&conn->lock);
@@ -388,24 +389,30 @@ int p2pbuf_rdma_buffer_grant(struct p2pbuf_rdma_buffer *b, u32 rights)
 	if (rights & ~b->rights)
 		return -EACCES;
 	spin_lock(&conn->io_lock);
-	registered = b->mapping;
-	if (conn->state != P2PBUF_RDMA_UP)
+	if (conn->state != P2PBUF_RDMA_UP) {
 		ret = p2pbuf_rdma_conn_error(conn);
-	else if (b->granted)
+	} else if (b->granted) {
 		ret = -EALREADY;
-	else
+	} else {
 		b->granted = rights;
+		b->granting = b->mapping;
+	}
 	spin_unlock(&conn->io_lock);
 	if (ret)
 		return ret;
 	b->withdrawing = false;
-	if (registered)
+	if (b->granting)
 		ret = p2pbuf_attachment_remap(b->att);
+	if (ret == -ERESTARTSYS)
+		ret = 0;
 	spin_lock(&conn->io_lock);
+	b->granting = false;
 	if (ret)
 		b->granted = 0;
 	else
 		p2pbuf_rdma_buffer_want(b);
+	/* Requests of ours may want it as well. */
+	p2pbuf_rdma_io_unpark(conn);
 	spin_unlock(&conn->io_lock);
 	return ret;
 }

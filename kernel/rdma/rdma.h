@@ -161,6 +161,7 @@ struct p2pbuf_rdma_conn;
  * @granted: rights that the peer is to have
  * @access: of the registration, IB_ACCESS_* bits
  * @leased: the peer has a key of the registration
+ * @granting: GRANT ends the registration, and the next one waits for it
  * @dying: being released: no new requests, no new mapping
  * @mapping_wanted: map_work is due or under way
  * @say: RDMA_SAY_* bits, what the peer has to be told
@@ -194,6 +195,7 @@ struct p2pbuf_rdma_buffer {
 	u32 granted;
 	int access;
 	bool leased;
+	bool granting;
 	bool dying;
 	bool mapping_wanted;
 	bool for_good;

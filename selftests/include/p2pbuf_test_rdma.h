@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <unistd.h>
 #include <arpa/inet.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <liburing.h>
 
 #include <linux/p2pbuf_rdma.h>
@@ -244,6 +246,29 @@ static inline int ptd_regranted(int fd, __u32 id,
 		usleep(1000);
 	} while (ret == -EACCES && ++tries < PTD_MS);
 	return ret;
+}
+
+static inline void ptd_on_alarm(int signal)
+{
+	(void)signal;
+}
+
+/*
+ * Again and again, until it is 0: the first may come before there is anything
+ * to interrupt. @restart: as most programs have it, and libraries must expect.
+ */
+static inline void ptd_alarm_every(unsigned int ms, bool restart)
+{
+	const struct itimerval timer = {
+		.it_interval.tv_usec = ms * 1000, .it_value.tv_usec = ms * 1000,
+	};
+	const struct sigaction action = {
+		.sa_handler = ptd_on_alarm,
+		.sa_flags = restart ? SA_RESTART : 0,
+	};
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
 /* ---- commands -------------------------------------------------------------- */
