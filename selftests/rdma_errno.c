@@ -613,6 +613,40 @@ TEST_F_TIMEOUT(import, granted_anew_in_vain, 120)
 	close(fd);
 }
 
+/* Released between two registrations: nobody waits for the next one. */
+TEST_F_TIMEOUT(import, released_between, 120)
+{
+	struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = 4096,
+	};
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_rdma_remote_info remote;
+	struct p2pbuf_path_info path;
+	int fd, peer, fence;
+
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
+	peer = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	fd = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	ASSERT_LE(0, peer);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(1, ptd_import(b->fd, peer, 1));
+	ASSERT_EQ(0, import(self, fd, 0, &path));
+	ASSERT_EQ(0, ptd_grant(a->fd, 1, PTD_BOTH));
+	ASSERT_EQ(0, ptd_remote_info(b->fd, 1, PTD_MS, &remote));
+	fence = ptm_fence(self->mock, fd, P2PBUF_MOCK_KERNEL, 0,
+			  P2PBUF_MOCK_BACKGROUND);
+	ASSERT_LT(0, fence);
+	ASSERT_EQ(0, ptm_move(self->mock, fd, P2PBUF_MOCK_PAGES, 0));
+	ptd_prep(&b->ring, b->fd, P2PBUF_RDMA_URING_WRITE, &cmd, 0);
+	ASSERT_EQ(1, io_uring_submit(&b->ring));
+	ASSERT_EQ(0, ptd_release(a->fd, 1));
+	EXPECT_EQ(-EACCES, ptd_wait(&b->ring, NULL));
+	EXPECT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_SIGNAL, fence));
+	close(fd);
+	close(peer);
+}
+
 /* A request of ours has it registered, without rights for the peer. */
 static int registered_buffer(IMPORT_DATA *self, int peer)
 {

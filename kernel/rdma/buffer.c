@@ -33,6 +33,13 @@
  *
  * The recall comes before our own pieces are waited for: both then run at the
  * same time.
+ *
+ * The end of a grant
+ * ------------------
+ * A peer whose lease was recalled for a move waits for the next one (hoped). A
+ * recall that is for good ends that. Else, when nothing is granted any more and
+ * nothing leased, a WITHDRAW does, which outlives the buffer. The only thing
+ * that can overtake it is another grant of the same id; then it is not said.
  */
 #include <linux/dma-buf.h>
 #include <linux/device.h>
@@ -45,6 +52,15 @@ static void buffer_say(struct p2pbuf_rdma_buffer *b, u32 what)
 	b->say |= what;
 	set_bit(b->id, b->conn->channel.say_buffer);
 	p2pbuf_rdma_wire_pump(b->conn);
+}
+
+/* Nothing is leased, and nothing will be: does the peer wait for it? */
+static void buffer_withdraw(struct p2pbuf_rdma_conn *conn, u32 id)
+{
+	if (!test_bit(id, conn->hoped))
+		return;
+	set_bit(id, conn->channel.say_withdraw);
+	p2pbuf_rdma_wire_pump(conn);
 }
 
 /* The last REG has completed: tell those that wait for it. */
@@ -99,8 +115,9 @@ static void buffer_register(struct p2pbuf_rdma_buffer *b,
 	b->phase = RDMA_MAPPING;
 	b->posted = 0;
 	b->said = 0;
-	b->for_good = false;
 	b->access = buffer_access(b);
+	if (b->granted)
+		clear_bit(b->id, conn->channel.say_withdraw);
 	b->epoch = ++conn->epochs[b->id];
 	list_add_tail(&b->mgmt_node, &conn->mgmt);
 	p2pbuf_rdma_segments_post(conn);
@@ -124,10 +141,14 @@ void p2pbuf_rdma_buffer_want(struct p2pbuf_rdma_buffer *b)
 /* It cannot be mapped: those that wait for it are told, the peer's too. */
 static void buffer_map_failed(struct p2pbuf_rdma_buffer *b, int error)
 {
-	p2pbuf_rdma_io_fail_local(b->conn, b->id, error);
-	if (b->granted && b->conn->epochs[b->id])
-		buffer_say(b, RDMA_SAY_WITHDRAW);
+	struct p2pbuf_rdma_conn *conn = b->conn;
+
+	p2pbuf_rdma_io_fail_local(conn, b->id, error);
+	/* There may be some who wait for the first grant. */
+	if (b->granted && conn->epochs[b->id])
+		set_bit(b->id, conn->hoped);
 	b->granted = 0;
+	buffer_withdraw(conn, b->id);
 }
 
 static void buffer_map_work(struct work_struct *work)
@@ -253,8 +274,8 @@ static struct p2pbuf_mapping *buffer_unregistered(struct p2pbuf_rdma_buffer *b)
 	list_del_init(&b->mgmt_node);
 	if (b->granted)
 		p2pbuf_rdma_buffer_want(b);
-	else if (b->said && !b->for_good)
-		buffer_say(b, RDMA_SAY_WITHDRAW);
+	else
+		buffer_withdraw(b->conn, b->id);
 	/* Those that wait for this buffer want it, too. */
 	p2pbuf_rdma_io_unpark(b->conn);
 	return m;
@@ -302,6 +323,7 @@ static void buffer_say_grant(struct p2pbuf_rdma_buffer *b,
 		msg->keys[i] = cpu_to_le32(b->mrs[b->said + i]->rkey);
 	/* From the first key on the peer can reach the memory. */
 	b->leased = true;
+	set_bit(b->id, b->conn->hoped);
 	b->said += count;
 	if (b->said == b->nr) {
 		b->say &= ~RDMA_SAY_GRANT;
@@ -327,20 +349,29 @@ bool p2pbuf_rdma_buffer_say(struct p2pbuf_rdma_buffer *b,
 		b->say &= ~RDMA_SAY_RECALL;
 		b->conn->counters.recalls_sent++;
 		msg->type = cpu_to_le16(P2PBUF_RDMA_RECALL_LEASE);
-		b->for_good = !b->granted;
-		if (b->for_good)
+		if (!b->granted) {
 			msg->flags = P2PBUF_RDMA_FOR_GOOD;
+			clear_bit(b->id, b->conn->hoped);
+		}
 	} else if (b->say & RDMA_SAY_GRANT) {
 		buffer_say_grant(b, msg);
-	} else if (b->say & RDMA_SAY_WITHDRAW) {
-		b->say &= ~RDMA_SAY_WITHDRAW;
-		msg->type = cpu_to_le16(P2PBUF_RDMA_WITHDRAW);
-		/* It may be about a buffer that had this id before. */
-		msg->epoch = cpu_to_le64(b->conn->epochs[b->id]);
 	} else {
 		return false;
 	}
 	return true;
+}
+
+/* No buffer of that id is granted, if there is one at all; io_lock held. */
+void p2pbuf_rdma_buffer_said_withdraw(struct p2pbuf_rdma_conn *conn, u32 id,
+				      struct p2pbuf_rdma_msg *msg)
+{
+	lockdep_assert_held(&conn->io_lock);
+
+	clear_bit(id, conn->hoped);
+	msg->type = cpu_to_le16(P2PBUF_RDMA_WITHDRAW);
+	msg->id = cpu_to_le32(id);
+	/* Of the last one with this id, and not before what the peer has. */
+	msg->epoch = cpu_to_le64(conn->epochs[id]);
 }
 
 /**
@@ -439,8 +470,8 @@ int p2pbuf_rdma_buffer_recall(struct p2pbuf_rdma_buffer *b)
 		 b->access & (IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_WRITE);
 	b->granted = 0;
 	/* Between two registrations: there is nothing to be given back. */
-	if (granted && !b->mapping && conn->epochs[b->id])
-		buffer_say(b, RDMA_SAY_WITHDRAW);
+	if (!b->mapping)
+		buffer_withdraw(conn, b->id);
 	spin_unlock(&conn->io_lock);
 	if (!granted && !remote && !b->withdrawing)
 		return -EALREADY;
@@ -653,6 +684,9 @@ void p2pbuf_rdma_buffer_revoke(struct p2pbuf_rdma_buffer *b)
 	b->granted = 0;
 	if (conn->buffers[b->id] == b)
 		p2pbuf_rdma_io_fail_local(conn, b->id, -ENOENT);
+	/* Else it is said when the mapping has ended, if not by a recall. */
+	if (!b->mapping)
+		buffer_withdraw(conn, b->id);
 	spin_unlock(&conn->io_lock);
 	if (b->att) {
 		p2pbuf_attachment_revoke(b->att);

@@ -135,7 +135,6 @@ enum p2pbuf_rdma_phase {
 
 #define RDMA_SAY_GRANT		BIT(0)
 #define RDMA_SAY_RECALL		BIT(1)
-#define RDMA_SAY_WITHDRAW	BIT(2)
 
 struct p2pbuf_rdma_conn;
 
@@ -166,7 +165,6 @@ struct p2pbuf_rdma_conn;
  * @mapping_wanted: map_work is due or under way
  * @say: RDMA_SAY_* bits, what the peer has to be told
  * @said: keys that were sent
- * @for_good: the recall said that the lease will not be granted again
  * @valid: segments that are registered
  * @posted: management work requests of this phase that were posted
  * @pending: those that have not completed
@@ -198,7 +196,6 @@ struct p2pbuf_rdma_buffer {
 	bool granting;
 	bool dying;
 	bool mapping_wanted;
-	bool for_good;
 	u32 say;
 	u32 said;
 	u32 valid;
@@ -238,6 +235,7 @@ struct p2pbuf_rdma_counters {
  * @tx_busy: slots whose send has not completed
  * @say_ack: remotes whose recall has to be acknowledged
  * @say_buffer: buffers with something in @say
+ * @say_withdraw: grants that have ended, of buffers that may be gone
  * @tx_seq: of the last message sent
  * @tx_acked: of the last one the peer has seen
  * @rx_seq: of the last message seen
@@ -259,6 +257,7 @@ struct p2pbuf_rdma_channel {
 	DECLARE_BITMAP(tx_busy, P2PBUF_RDMA_WINDOW);
 	DECLARE_BITMAP(say_ack, RDMA_IDS);
 	DECLARE_BITMAP(say_buffer, RDMA_IDS);
+	DECLARE_BITMAP(say_withdraw, RDMA_IDS);
 	u32 tx_seq;
 	u32 tx_acked;
 	u32 rx_seq;
@@ -301,6 +300,7 @@ struct p2pbuf_rdma_channel {
  * @nr_pending: how many
  * @buffers: by id
  * @epochs: last epoch of each id, so that no number comes twice
+ * @hoped: ids of ours that the peer was granted, and not told that it is over
  * @remotes: by id
  * @keys: memory of all remotes' keys
  * @mgmt: buffers with work requests to post
@@ -351,6 +351,7 @@ struct p2pbuf_rdma_conn {
 	u32 nr_pending;
 	struct p2pbuf_rdma_buffer *buffers[RDMA_IDS];
 	u64 epochs[RDMA_IDS];
+	DECLARE_BITMAP(hoped, RDMA_IDS);
 	struct p2pbuf_rdma_remote remotes[RDMA_IDS];
 	u32 *keys;
 	struct list_head mgmt;
@@ -442,6 +443,8 @@ int p2pbuf_rdma_buffer_recall(struct p2pbuf_rdma_buffer *b);
 void p2pbuf_rdma_buffer_want(struct p2pbuf_rdma_buffer *b);
 bool p2pbuf_rdma_buffer_say(struct p2pbuf_rdma_buffer *b,
 			    struct p2pbuf_rdma_msg *msg);
+void p2pbuf_rdma_buffer_said_withdraw(struct p2pbuf_rdma_conn *conn, u32 id,
+				      struct p2pbuf_rdma_msg *msg);
 bool p2pbuf_rdma_buffer_acked(struct p2pbuf_rdma_conn *conn, u32 id,
 			      u64 epoch);
 void p2pbuf_rdma_buffer_info(struct p2pbuf_rdma_buffer *b,

@@ -228,6 +228,12 @@ static bool wire_next(struct p2pbuf_rdma_conn *conn,
 		p2pbuf_rdma_remote_said_ack(conn, id, msg);
 		return true;
 	}
+	id = find_first_bit(c->say_withdraw, RDMA_IDS);
+	if (id < RDMA_IDS) {
+		clear_bit(id, c->say_withdraw);
+		p2pbuf_rdma_buffer_said_withdraw(conn, id, msg);
+		return true;
+	}
 	for_each_set_bit(id, c->say_buffer, RDMA_IDS) {
 		if (conn->buffers[id] &&
 		    p2pbuf_rdma_buffer_say(conn->buffers[id], msg))
