@@ -268,6 +268,21 @@ TEST_F(lib, refusals)
 						      1u << 31));
 }
 
+/* However often a signal comes, the time that is left is less. */
+TEST_F(lib, time_limits)
+{
+	const struct p2pbuf_rdma_opts soon = {
+		.size = sizeof(soon), .timeout_ms = 300,
+	};
+	struct p2pbuf_rdma *other;
+
+	ptd_alarm_every(20, true);
+	REFUSED(ETIMEDOUT, p2pbuf_rdma_accept(self->listener, &soon, &other,
+					      &self->error));
+	EXPECT_EQ(-ETIMEDOUT, p2pbuf_rdma_wait(self->here, 9, 300, NULL, NULL));
+	ptd_alarm_every(0, true);
+}
+
 int main(int argc, char **argv)
 {
 	return ptd_main(argc, argv);

@@ -263,7 +263,10 @@ TEST_F_TIMEOUT(call, other_version, 120)
 	EXPECT_TRUE(ptd_hostile_ended(&self->peer));
 }
 
-/* The file is what it was: it can still become a connection. */
+/*
+ * Not begun anew, whatever the handler asks for: the time would be, too. The
+ * file is what it was: it can still become a connection.
+ */
 TEST_F(call, interrupted)
 {
 	struct p2pbuf_rdma_accept arg = {
@@ -273,6 +276,8 @@ TEST_F(call, interrupted)
 	struct p2pbuf_rdma_info info;
 
 	ptd_alarm_every(50, false);
+	EXPECT_EQ(-EINTR, ptd_accept(self->fd, self->listener, no_limits));
+	ptd_alarm_every(50, true);
 	EXPECT_EQ(-EINTR, ptd_accept(self->fd, self->listener, no_limits));
 	ptd_alarm_every(0, false);
 	ASSERT_EQ(0, ptd_info(self->fd, &info));
@@ -575,6 +580,16 @@ TEST_F_TIMEOUT(import, moved_out_of_reach, 120)
 }
 
 /* ---- grants that come to nothing ------------------------------------------- */
+
+TEST_F(import, wait_interrupted)
+{
+	struct p2pbuf_rdma_remote_info info;
+
+	ptd_alarm_every(50, true);
+	EXPECT_EQ(-EINTR, ptd_remote_info(self->pair.a.fd, 1, 10 * PTD_MS,
+					  &info));
+	ptd_alarm_every(0, false);
+}
 
 static __u32 granted(int fd)
 {

@@ -197,13 +197,16 @@ static bool listen_ready(struct p2pbuf_rdma_conn *listener)
 	       READ_ONCE(listener->state) != P2PBUF_RDMA_LISTENING;
 }
 
-static int listen_wait(struct p2pbuf_rdma_conn *listener, u32 timeout_ms)
+static int listen_wait(struct p2pbuf_rdma_conn *listener,
+		       unsigned long deadline)
 {
-	long left = wait_event_interruptible_timeout(listener->wait,
-			listen_ready(listener), msecs_to_jiffies(timeout_ms));
+	long left = max_t(long, deadline - jiffies, 0);
 
+	left = wait_event_interruptible_timeout(listener->wait,
+						listen_ready(listener), left);
+	/* Begun anew it would have all of its time again. */
 	if (left < 0)
-		return left;
+		return -EINTR;
 	if (READ_ONCE(listener->state) != P2PBUF_RDMA_LISTENING)
 		return p2pbuf_rdma_conn_error(listener);
 	return left ? 0 : -ETIMEDOUT;
@@ -215,14 +218,15 @@ static int listen_wait(struct p2pbuf_rdma_conn *listener, u32 timeout_ms)
  * @conn: will be the connection; conn->lock held
  * @arg: the ioctl's
  *
- * Return: 0 or -errno. -ETIMEDOUT and -ERESTARTSYS while waiting for a request
- * leave @conn as it was.
+ * Return: 0 or -errno. -ETIMEDOUT and -EINTR while waiting for a request leave
+ * @conn as it was.
  */
 int p2pbuf_rdma_listen_accept(struct p2pbuf_rdma_conn *listener,
 			      struct p2pbuf_rdma_conn *conn,
 			      const struct p2pbuf_rdma_accept *arg)
 {
 	u32 ms = min_t(u32, arg->timeout_ms, 600 * MSEC_PER_SEC);
+	unsigned long deadline = jiffies + msecs_to_jiffies(ms);
 	struct rdma_pending *p;
 	struct rdma_cm_id *id;
 	bool gone;
@@ -231,7 +235,7 @@ int p2pbuf_rdma_listen_accept(struct p2pbuf_rdma_conn *listener,
 	lockdep_assert_held(&conn->lock);
 
 	for (;;) {
-		ret = listen_wait(listener, ms);
+		ret = listen_wait(listener, deadline);
 		if (ret)
 			return ret;
 		p = pending_take(listener);

@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <arpa/inet.h>
+#include <sys/ioctl.h>
 #include <liburing.h>
 
 #include <linux/p2pbuf_rdma.h>
@@ -30,6 +32,32 @@ struct p2pbuf_rdma {
 	int fd;
 	uint16_t port;
 };
+
+static uint64_t rdma_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000ull + now.tv_nsec / 1000000;
+}
+
+/*
+ * A call that waits for @timeout_ms, which is a field of @arg: interrupted, it
+ * is made again for what is left of that.
+ */
+static int rdma_ioctl_within(int fd, unsigned long request, void *arg,
+			     uint32_t *timeout_ms)
+{
+	uint64_t now = rdma_now_ms(), end = now + *timeout_ms;
+
+	while (ioctl(fd, request, arg)) {
+		if (errno != EINTR)
+			return -errno;
+		now = rdma_now_ms();
+		*timeout_ms = now < end ? end - now : 0;
+	}
+	return 0;
+}
 
 static int rdma_open(struct p2pbuf_rdma **out, struct p2pbuf_error *error)
 {
@@ -181,7 +209,8 @@ int p2pbuf_rdma_accept(struct p2pbuf_rdma *listener,
 	arg.timeout_ms = known.timeout_ms;
 	arg.limits.recall_ms = known.recall_ms;
 	arg.limits.wait_ms = known.wait_ms;
-	ret = p2pbuf_ioctl(rdma->fd, P2PBUF_RDMA_ACCEPT, &arg);
+	ret = rdma_ioctl_within(rdma->fd, P2PBUF_RDMA_ACCEPT, &arg,
+				&arg.timeout_ms);
 	if (ret < 0) {
 		p2pbuf_rdma_close(rdma);
 		return rdma_refused("accepting", -ret, error);
@@ -328,7 +357,8 @@ int p2pbuf_rdma_wait(struct p2pbuf_rdma *rdma, uint32_t id, uint32_t timeout_ms,
 	struct p2pbuf_rdma_remote_info arg = {
 		.size = sizeof(arg), .id = id, .timeout_ms = timeout_ms,
 	};
-	int ret = p2pbuf_ioctl(rdma->fd, P2PBUF_RDMA_REMOTE_INFO, &arg);
+	int ret = rdma_ioctl_within(rdma->fd, P2PBUF_RDMA_REMOTE_INFO, &arg,
+				    &arg.timeout_ms);
 
 	if (ret < 0)
 		return ret;

@@ -179,7 +179,8 @@ struct p2pbuf_rdma_limits {
  * @flags: must be zero
  * @listen_fd: another open file of the node, a listener. Borrowed. This file
  *	becomes the connection.
- * @timeout_ms: milliseconds to wait for a peer; 0 does not wait
+ * @timeout_ms: milliseconds to wait for a peer; 0 does not wait. A signal ends
+ *	the wait (EINTR), whether its handler restarts calls or not.
  * @limits: of the connection
  */
 struct p2pbuf_rdma_accept {
@@ -386,7 +387,9 @@ struct p2pbuf_rdma_buffer_info {
  * struct p2pbuf_rdma_remote_info - argument of P2PBUF_RDMA_REMOTE_INFO
  * @size: sizeof(struct p2pbuf_rdma_remote_info)
  * @id: in, the peer's buffer
- * @timeout_ms: in, milliseconds to wait until it is granted; 0 does not wait
+ * @timeout_ms: in, milliseconds to wait until it is granted; 0 does not wait.
+ *	A signal ends the wait (EINTR), whether its handler restarts calls or
+ *	not.
  * @rights: out, P2PBUF_RDMA_RIGHT_* bits
  * @length: out, bytes
  * @epoch: out, of the grant
