@@ -9,6 +9,7 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/module.h>
+#include <linux/nospec.h>
 #include <linux/uaccess.h>
 #include "rdma.h"
 
@@ -287,12 +288,14 @@ static long file_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 		.user = (void __user *)arg,
 	};
 	const struct ioctl_entry *entry;
+	unsigned int nr = _IOC_NR(cmd);
 	int ret;
 
 	if (_IOC_TYPE(cmd) != P2PBUF_RDMA_IOC_MAGIC ||
-	    _IOC_NR(cmd) >= ARRAY_SIZE(ioctl_table))
+	    nr >= ARRAY_SIZE(ioctl_table))
 		return -ENOTTY;
-	entry = &ioctl_table[_IOC_NR(cmd)];
+	/* It selects a function: not even a wrong guess may leave the table. */
+	entry = &ioctl_table[array_index_nospec(nr, ARRAY_SIZE(ioctl_table))];
 	ret = p2pbuf_args_fetch(&call.arg, entry->size, entry->min_size,
 				call.user);
 	if (ret < 0)
