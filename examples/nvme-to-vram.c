@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <liburing.h>
 #include <p2pbuf.h>
 
@@ -36,7 +37,11 @@ int main(int argc, char **argv)
 	int disk = open(argc == 2 ? argv[1] : "", O_RDONLY | O_CLOEXEC);
 
 	/* A disk, and 1 MiB of device memory. */
-	must("usage: nvme-to-vram NAMESPACE", disk < 0 ? -errno : disk);
+	if (disk < 0) {
+		fprintf(stderr, "usage: nvme-to-vram NAMESPACE: %s\n",
+			strerror(errno));
+		return 1;
+	}
 	must("exporter", p2pbuf_exporter_open(NULL, &gpu, &error));
 	must("alloc", p2pbuf_alloc(gpu, LEN, NULL, &vram, &error));
 

@@ -50,6 +50,15 @@ static int must(const char *what, int ret)
 	exit(1);
 }
 
+/* Of the operating system, not of the library. */
+static int must_os(const char *what, int ret)
+{
+	if (ret >= 0)
+		return ret;
+	fprintf(stderr, "remote-vram: %s: %s\n", what, strerror(-ret));
+	exit(1);
+}
+
 /* What the sides tell each other, in buffer 2. */
 struct note {
 	char digest[SHA256_HEX];
@@ -154,6 +163,51 @@ static void side_attach(struct side *s, uint32_t data_rights)
 	must("grant", p2pbuf_rdma_grant(s->rdma, 2, P2PBUF_WRITE));
 }
 
+/*
+ * The CPU's own access goes between these two, which wait for the devices' and
+ * see to it that each finds what the other wrote.
+ */
+static void cpu_begin(struct p2pbuf_buffer *buf, uint32_t access)
+{
+	must("sync", p2pbuf_sync_begin(buf, access));
+}
+
+static void cpu_end(struct p2pbuf_buffer *buf, uint32_t access)
+{
+	must("sync", p2pbuf_sync_end(buf, access));
+}
+
+static void note_read(struct side *s, struct note *note)
+{
+	cpu_begin(s->note, P2PBUF_READ);
+	memcpy(note, s->note_map, sizeof(*note));
+	cpu_end(s->note, P2PBUF_READ);
+	/* It comes from another machine. */
+	note->digest[SHA256_HEX - 1] = '\0';
+	note->verdict[sizeof(note->verdict) - 1] = '\0';
+}
+
+static void note_write(struct side *s, const struct note *note)
+{
+	cpu_begin(s->note, P2PBUF_WRITE);
+	memcpy(s->note_map, note, sizeof(*note));
+	cpu_end(s->note, P2PBUF_WRITE);
+}
+
+static void data_poison(struct side *s)
+{
+	cpu_begin(s->data, P2PBUF_WRITE);
+	memset(s->data_map, POISON, BYTES);
+	cpu_end(s->data, P2PBUF_WRITE);
+}
+
+static void data_digest(struct side *s, char hex[SHA256_HEX])
+{
+	cpu_begin(s->data, P2PBUF_READ);
+	sha256_hex(s->data_map, BYTES, hex);
+	cpu_end(s->data, P2PBUF_READ);
+}
+
 /* Submit what is prepared and wait for @count completions of @bytes each. */
 static void side_run(struct side *s, const char *what, unsigned int count,
 		     int bytes)
@@ -246,33 +300,37 @@ static int send_all(const char *address, uint16_t port, const char *name)
 	};
 	struct p2pbuf_binding *drive;
 	uint64_t start, ns = 0;
+	struct note note = {};
 	struct side s = {};
 	unsigned int round;
 	void *host;
 	int fd;
 
 	fd = open(name, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	must(name, fd < 0 ? -errno : fd);
+	must_os(name, fd < 0 ? -errno : fd);
 	host = aligned_alloc(NOTE, BYTES);
-	must("memory", host ? 0 : -ENOMEM);
+	must_os("memory", host ? 0 : -ENOMEM);
 	side_buffers(&s);
 	must("bind", p2pbuf_bind(&s.ring, s.data, fd, NULL, &drive, &error));
 	must("connect", p2pbuf_rdma_connect(address, port, &opts, &s.rdma,
 					    &error));
 	side_attach(&s, 0);
-	must("mover", -pthread_create(&s.mover, NULL, move, &s));
+	must_os("mover", -pthread_create(&s.mover, NULL, move, &s));
 	for (round = 0; round < rounds; round++) {
 		/* What it has to be, read the ordinary way. */
-		must("drive", disk_read(fd, host, BYTES,
-					(uint64_t)round * BYTES));
-		sha256_hex(host, BYTES, s.note_map->digest);
+		must_os("drive", disk_read(fd, host, BYTES,
+					   (uint64_t)round * BYTES));
+		sha256_hex(host, BYTES, note.digest);
+		note_write(&s, &note);
 		read_drive(&s, drive, (uint64_t)round * BYTES);
 		start = now_ns();
 		write_peer(&s);
 		ns += now_ns() - start;
 		side_tell(&s, round);
-		if (side_listen(&s) != round ||
-		    strcmp(s.note_map->verdict, "right")) {
+		if (side_listen(&s) != round)
+			must("a round", -EPROTO);
+		note_read(&s, &note);
+		if (strcmp(note.verdict, "right")) {
 			fprintf(stderr, "remote-vram: round %u was wrong\n",
 				round);
 			return 1;
@@ -295,30 +353,33 @@ static int receive_all(const char *address, uint16_t port)
 	struct p2pbuf_rdma *listener;
 	struct side s = {};
 	char hex[SHA256_HEX];
+	struct note note;
 	unsigned int round;
 	uint64_t start;
 	bool right;
 
 	side_buffers(&s);
-	memset(s.data_map, POISON, BYTES);
+	data_poison(&s);
 	must("listen", p2pbuf_rdma_listen(address, port, &listener, &error));
 	printf("remote-vram: listening on port %d\n",
 	       p2pbuf_rdma_port(listener));
 	fflush(stdout);
 	must("accept", p2pbuf_rdma_accept(listener, &opts, &s.rdma, &error));
 	side_attach(&s, P2PBUF_WRITE);
-	must("mover", -pthread_create(&s.mover, NULL, move, &s));
+	must_os("mover", -pthread_create(&s.mover, NULL, move, &s));
 	start = now_ns();
 	for (round = 0; round < rounds; round++) {
 		if (side_listen(&s) != round)
 			must("a round", -EPROTO);
-		sha256_hex(s.data_map, BYTES, hex);
-		right = !strcmp(hex, s.note_map->digest);
+		data_digest(&s, hex);
+		note_read(&s, &note);
+		right = !strcmp(hex, note.digest);
 		printf("remote-vram: round %u: SHA-256 %.16s... %s\n", round,
 		       hex, right ? "right" : "WRONG");
 		/* Nothing of it helps the next one. */
-		memset(s.data_map, POISON, BYTES);
-		strcpy(s.note_map->verdict, right ? "right" : "wrong");
+		data_poison(&s);
+		strcpy(note.verdict, right ? "right" : "wrong");
+		note_write(&s, &note);
 		side_tell(&s, round);
 		if (!right)
 			return 1;
