@@ -6,7 +6,9 @@
  *
  * P2PBUF_KILLS says how many are killed; P2PBUF_SEED, when.
  */
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <liburing.h>
@@ -69,6 +71,35 @@ FIXTURE_TEARDOWN(process)
 
 /* ---- one life ---------------------------------------------------------------- */
 
+/* How far a victim has come, as it says itself. */
+enum life {
+	BORN,		/* also between two rounds */
+	ALLOCATED,
+	BOUND,
+	UNDER_WAY,	/* the kernel has commands of it that are not reaped */
+	LIFES,
+};
+
+static const char * const life_names[LIFES] = {
+	"without anything", "with a buffer", "with a binding",
+	"with I/O under way",
+};
+
+/* So many victims may be dead and still have VRAM that the drive is busy with. */
+#define GHOSTS		16
+
+/**
+ * struct victim - one of those that are killed, and what it does
+ * @said: shared with who kills it: enum life
+ * @stays: once it has I/O under way it always has
+ * @random: state of its choices
+ */
+struct victim {
+	_Atomic int *said;
+	bool stays;
+	__u64 random;
+};
+
 /* A command of any size from a few blocks to several parts, not waited for. */
 static void submit_any(struct io_uring *ring, int node, int id, __u64 *random)
 {
@@ -86,8 +117,38 @@ static void submit_any(struct io_uring *ring, int node, int id, __u64 *random)
 		io_uring_submit(ring);
 }
 
+/* All that was prepared is the kernel's, which may be a thread of it. */
+static void submit_rest(struct io_uring *ring)
+{
+	io_uring_submit(ring);
+	while (io_uring_sq_ready(ring))
+		sched_yield();
+}
+
+static void move_any(struct ptn_buffer *buffer, __u64 *random)
+{
+	ptx_move(buffer->node, buffer->handle, ptn_random(random) & 1 ?
+		 P2PBUF_PLACEMENT_SYSTEM : P2PBUF_PLACEMENT_VRAM, 0);
+}
+
+/* For each command that ends there is a new one, until the end. */
+static void stay_busy(struct victim *v, struct io_uring *ring, int node,
+		      int id, struct ptn_buffer *buffer)
+{
+	unsigned int n;
+
+	for (n = 1;; n++) {
+		submit_any(ring, node, id, &v->random);
+		submit_rest(ring);
+		if (ptn_wait(ring, NULL) <= 0)
+			_exit(2);
+		if (n % 8 == 0)
+			move_any(buffer, &v->random);
+	}
+}
+
 /* Everything a user of the two nodes does, once; where it fails it goes on. */
-static void live_once(struct ptn_disk *disk, __u64 *random)
+static void live_once(struct victim *v, struct ptn_disk *disk)
 {
 	static const __u32 flags[] = {
 		0, IORING_SETUP_SQPOLL,
@@ -99,57 +160,87 @@ static void live_once(struct ptn_disk *disk, __u64 *random)
 
 	if (ptn_buffer_alloc(&buffer, PTN_VRAM, SIZE))
 		_exit(1);
+	*v->said = ALLOCATED;
 	node = ptn_open();
 	id = ptn_bind(node, buffer.dmabuf, disk->fd, 0);
-	if (io_uring_queue_init(16, &ring, flags[ptn_random(random) % 3]))
+	if (id > 0)
+		*v->said = BOUND;
+	if (io_uring_queue_init(16, &ring, flags[ptn_random(&v->random) % 3]))
 		_exit(1);
 	for (i = 0; i < 6; i++, n++)
-		submit_any(&ring, node, id, random);
-	ptx_move(buffer.node, buffer.handle, ptn_random(random) & 1 ?
-		 P2PBUF_PLACEMENT_SYSTEM : P2PBUF_PLACEMENT_VRAM, 0);
-	io_uring_submit(&ring);
-	if (ptn_random(random) & 1)
+		submit_any(&ring, node, id, &v->random);
+	if (v->stays) {
+		submit_rest(&ring);
+		*v->said = UNDER_WAY;
+		stay_busy(v, &ring, node, id, &buffer);
+	}
+	move_any(&buffer, &v->random);
+	submit_rest(&ring);
+	*v->said = UNDER_WAY;
+	if (ptn_random(&v->random) & 1) {
 		while (n--)
 			ptn_wait(&ring, NULL);
-	if (ptn_random(random) & 1)
+		*v->said = BOUND;
+	}
+	if (ptn_random(&v->random) & 1)
 		ptn_unbind(node, id);
 	io_uring_queue_exit(&ring);
 	close(node);
 	ptn_buffer_free(&buffer);
+	*v->said = BORN;
 }
 
-static void victim(__u64 random)
+static void live(struct victim *v)
 {
 	struct ptn_disk disk;
 
 	if (ptn_disk_open(ptn_slow(), &disk))
 		_exit(1);
 	for (;;)
-		live_once(&disk, &random);
+		live_once(v, &disk);
 }
 
+/*
+ * Half of them are killed at any instant of a life, from its begin on, and the
+ * others at any instant of lives that keep commands under way: on a slow
+ * machine few would come that far by chance.
+ */
 TEST_F_TIMEOUT(process, killed, 600)
 {
-	__u64 kills = number("P2PBUF_KILLS", KILLS), i;
-	int status;
+	__u64 kills = number("P2PBUF_KILLS", KILLS), i, found[LIFES] = {};
+	struct victim v;
+	int status, life;
 	pid_t pid;
 
+	v.said = mmap(NULL, PTN_PAGE, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)v.said);
 	ptn_fill(self->rig.buffer.map, SIZE, 5, 0);
 	for (i = 0; i < kills; i++) {
-		__u64 seed = ptn_random(&self->random);
-
+		*v.said = BORN;
+		v.stays = i % 2;
+		v.random = ptn_random(&self->random);
 		pid = fork();
 		ASSERT_LE(0, pid);
 		if (!pid)
-			victim(seed);
-		usleep(ptn_random(&self->random) % 40000);
+			live(&v);
+		if (v.stays)
+			EXPECT_TRUE(until(*v.said == UNDER_WAY));
+		usleep(ptn_random(&self->random) % 40000 * ptk_slow());
 		ASSERT_EQ(0, kill(pid, SIGKILL));
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		ASSERT_TRUE(WIFSIGNALED(status))
 			TH_LOG("kill %llu: status %x", i, status);
+		found[*v.said]++;
+		EXPECT_TRUE(until(ptd_attachments() <
+				  self->attachments + GHOSTS));
 	}
 	EXPECT_EQ(SIZE, ptn_check(self->rig.buffer.map, SIZE, 5, 0));
 	printf("# %llu killed\n", i);
+	for (life = 0; life < LIFES; life++)
+		printf("# %llu of them %s\n", found[life], life_names[life]);
+	EXPECT_LE(kills / 2, found[UNDER_WAY]);
+	munmap((void *)v.said, PTN_PAGE);
 }
 
 /* ---- exec ---------------------------------------------------------------------- */
