@@ -245,22 +245,29 @@ TEST_F_TIMEOUT(process, killed, 600)
 
 /* ---- exec ---------------------------------------------------------------------- */
 
-/* With a binding, and reads of a second under way where the drive is slow. */
+#define READS		32
+#define READ_LEN	65536
+
+/*
+ * With a binding, and reads of a second under way where the drive is slow; the
+ * first that ended has arrived.
+ */
 static void busy(struct ptn_rig *rig, int node, struct io_uring *ring)
 {
 	int id = ptn_bind(node, rig->buffer.dmabuf, rig->disk.fd, 0), i;
 
 	if (id < 0 || io_uring_queue_init(64, ring, 0))
 		_exit(1);
-	for (i = 0; i < 32; i++) {
+	for (i = 0; i < READS; i++) {
 		struct ptn_io io = {
-			.op = PTN_READ, .id = id, .buf = i * 65536,
-			.dev = PTN_READ_AREA, .len = 65536,
+			.op = PTN_READ, .id = id, .buf = i * READ_LEN,
+			.dev = PTN_READ_AREA + i * READ_LEN, .len = READ_LEN,
 		};
 
 		ptn_prep(ptn_sqe(ring), node, &io);
 	}
-	if (io_uring_submit(ring) != 32)
+	if (io_uring_submit(ring) != READS ||
+	    ptn_wait(ring, NULL) != READ_LEN)
 		_exit(1);
 }
 
@@ -277,6 +284,7 @@ static pid_t become(struct ptn_rig *rig, bool keep)
 
 	if (pipe2(ready, O_CLOEXEC))
 		return -1;
+	ptn_poison(rig->buffer.map, SIZE);
 	pid = fork();
 	if (!pid) {
 		node = ptn_open();
@@ -303,6 +311,40 @@ static void move_away_and_back(struct __test_metadata *_metadata,
 			      P2PBUF_PLACEMENT_VRAM, 0));
 }
 
+/*
+ * Whom the binding belonged to is gone, and so is the binding: each read has
+ * arrived in whole or not at all, and nothing else has.
+ */
+static void check_reads(struct __test_metadata *_metadata, struct ptn_rig *rig)
+{
+	int i, arrived = 0;
+
+	for (i = 0; i < READS; i++) {
+		char *p = (char *)rig->buffer.map + i * READ_LEN;
+
+		if (ptn_check_poison(p, READ_LEN) == READ_LEN)
+			continue;
+		EXPECT_EQ(READ_LEN, ptn_check(p, READ_LEN, PTN_LOAD_SEED,
+					      PTN_READ_AREA + i * READ_LEN))
+			TH_LOG("read %d", i);
+		arrived++;
+	}
+	/* One was waited for. */
+	EXPECT_LT(0, arrived);
+	EXPECT_EQ(SIZE - READS * READ_LEN,
+		  ptn_check_poison((char *)rig->buffer.map + READS * READ_LEN,
+				   SIZE - READS * READ_LEN));
+	printf("# %d of %d reads arrived\n", arrived, READS);
+}
+
+/* Nor does anything come late. */
+static void check_late(struct __test_metadata *_metadata, struct ptn_rig *rig)
+{
+	ptn_poison(rig->buffer.map, SIZE);
+	usleep(300000);
+	EXPECT_EQ(SIZE, ptn_check_poison(rig->buffer.map, SIZE));
+}
+
 /* The other program has none of it: ring, binding and I/O are gone. */
 TEST_F_TIMEOUT(process, exec, 60)
 {
@@ -311,7 +353,10 @@ TEST_F_TIMEOUT(process, exec, 60)
 
 	ASSERT_LT(0, pid);
 	EXPECT_TRUE(until(ptd_attachments() == self->attachments));
+	check_reads(_metadata, &self->rig);
 	move_away_and_back(_metadata, &self->rig);
+	check_reads(_metadata, &self->rig);
+	check_late(_metadata, &self->rig);
 	ASSERT_EQ(0, waitpid(pid, &status, WNOHANG));
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
@@ -332,6 +377,9 @@ TEST_F_TIMEOUT(process, exec_with_the_file, 60)
 	ASSERT_EQ(0, kill(pid, SIGKILL));
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_TRUE(until(ptd_attachments() == self->attachments));
+	check_reads(_metadata, &self->rig);
+	check_late(_metadata, &self->rig);
 }
 
 /* ---- files that outlive their sender ---------------------------------------------- */
