@@ -5,8 +5,6 @@
  * reach the BAR any more. Bound again, it works again.
  */
 #include <pthread.h>
-#include <setjmp.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
 
@@ -22,28 +20,6 @@
 #define VRAM		P2PBUF_PLACEMENT_VRAM
 #define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
 #define EXAMPLE		"p2pbuf_region_example"
-
-static sigjmp_buf on_bus_error;
-
-static void bus_error(int sig)
-{
-	(void)sig;
-	siglongjmp(on_bus_error, 1);
-}
-
-/* Does reading there raise SIGBUS? */
-static bool is_gone(const volatile void *p)
-{
-	struct sigaction act = { .sa_handler = bus_error }, old;
-	bool gone;
-
-	sigaction(SIGBUS, &act, &old);
-	gone = sigsetjmp(on_bus_error, 1);
-	if (!gone)
-		(void)*(const volatile char *)p;
-	sigaction(SIGBUS, &old, NULL);
-	return gone;
-}
 
 FIXTURE(unplug)
 {
@@ -212,17 +188,17 @@ TEST_F(unplug, what_cannot_move_is_gone)
 		ASSERT_NE(NULL, p[i]);
 		dmabuf[i] = ptx_export(self->fd, bo[i].handle, true);
 		ASSERT_LE(0, dmabuf[i]);
-		EXPECT_FALSE(is_gone(p[i]));
+		EXPECT_FALSE(ptr_is_gone(p[i]));
 	}
 
 	ASSERT_EQ(0, unplug(self));
 	for (i = 0; i < 2; i++) {
-		EXPECT_TRUE(is_gone(p[i]));
-		EXPECT_TRUE(is_gone(p[i] + SIZE - 1));
+		EXPECT_TRUE(ptr_is_gone(p[i]));
+		EXPECT_TRUE(ptr_is_gone(p[i] + SIZE - 1));
 		munmap(p[i], SIZE);
 		p[i] = ptx_mmap(dmabuf[i], SIZE, 0);
 		if (p[i]) {
-			EXPECT_TRUE(is_gone(p[i]));
+			EXPECT_TRUE(ptr_is_gone(p[i]));
 			munmap(p[i], SIZE);
 		}
 		EXPECT_EQ(-1, ioctl(dmabuf[i], DMA_BUF_IOCTL_SYNC, &sync));

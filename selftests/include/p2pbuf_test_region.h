@@ -8,6 +8,9 @@
 #ifndef P2PBUF_TEST_REGION_H
 #define P2PBUF_TEST_REGION_H
 
+#include <setjmp.h>
+#include <signal.h>
+
 #include "p2pbuf_test_exporter.h"
 #include "p2pbuf_test_write.h"
 
@@ -88,6 +91,30 @@ static inline int ptr_param(const char *name, const char *value)
 	snprintf(path, sizeof(path),
 		 "/sys/module/p2pbuf_exporter/parameters/%s", name);
 	return ptk_write(path, value);
+}
+
+/* ---- memory whose device went ----------------------------------------------- */
+
+static sigjmp_buf ptr_on_bus_error;
+
+static inline void ptr_bus_error(int sig)
+{
+	(void)sig;
+	siglongjmp(ptr_on_bus_error, 1);
+}
+
+/* Does reading there raise SIGBUS? */
+static inline bool ptr_is_gone(const volatile void *p)
+{
+	struct sigaction act = { .sa_handler = ptr_bus_error }, old;
+	bool gone;
+
+	sigaction(SIGBUS, &act, &old);
+	gone = sigsetjmp(ptr_on_bus_error, 1);
+	if (!gone)
+		(void)*(const volatile char *)p;
+	sigaction(SIGBUS, &old, NULL);
+	return gone;
 }
 
 #endif /* P2PBUF_TEST_REGION_H */
