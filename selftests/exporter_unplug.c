@@ -6,6 +6,7 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <linux/dma-buf.h>
@@ -13,6 +14,8 @@
 #include "kselftest_harness.h"
 #include "p2pbuf_test_edu.h"
 #include "p2pbuf_test_region.h"
+#include "p2pbuf_test_run.h"
+#include "p2pbuf_test_until.h"
 
 #define MIB		(1ULL << 20)
 #define SIZE		(4 * MIB)
@@ -20,6 +23,8 @@
 #define VRAM		P2PBUF_PLACEMENT_VRAM
 #define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
 #define EXAMPLE		"p2pbuf_region_example"
+#define MODULE		"p2pbuf_exporter"
+#define PATIENCE_MS	20000
 
 FIXTURE(unplug)
 {
@@ -75,18 +80,15 @@ static int unplug(struct _test_data_unplug *self)
 	return ret;
 }
 
-/* Bound again there is a new region with nothing in it. */
-static void check_replug(struct __test_metadata *_metadata,
-			 struct _test_data_unplug *self)
+/* All of @region can be had, and there is nothing in it. */
+static void check_empty(struct __test_metadata *_metadata,
+			const struct ptr_region *region)
 {
 	struct drm_p2pbuf_device_info info;
 	struct drm_p2pbuf_gem_create bo;
+	int fd = ptr_open(region);
 	void *p;
-	int fd;
 
-	ASSERT_EQ(0, ptr_probe(&self->region));
-	self->unplugged = false;
-	fd = ptr_open(&self->region);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, ptx_device_info(fd, &info));
 	EXPECT_EQ(0, info.vram_used);
@@ -96,6 +98,15 @@ static void check_replug(struct __test_metadata *_metadata,
 	EXPECT_EQ(info.vram_size, ptx_check_value(p, info.vram_size, 0));
 	munmap(p, info.vram_size);
 	close(fd);
+}
+
+/* Bound again there is a new region with nothing in it. */
+static void check_replug(struct __test_metadata *_metadata,
+			 struct _test_data_unplug *self)
+{
+	ASSERT_EQ(0, ptr_probe(&self->region));
+	self->unplugged = false;
+	check_empty(_metadata, &self->region);
 }
 
 TEST_F(unplug, bytes_survive_in_system_memory)
@@ -490,6 +501,80 @@ TEST_F_TIMEOUT(unplug, under_load, 120)
 		EXPECT_LT(0, loads[i].rounds);
 	}
 }
+
+/* ---- the module -------------------------------------------------------------- */
+
+static int unload(const char *module)
+{
+	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
+}
+
+/* A dma-buf of @region that nothing else is open of. */
+static int lone_dmabuf(const struct ptr_region *region)
+{
+	struct drm_p2pbuf_gem_create bo;
+	int fd = ptr_open(region), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = ptx_create(fd, SIZE, VRAM, 0, &bo);
+	if (!ret)
+		ret = ptx_export(fd, bo.handle, true);
+	close(fd);
+	return ret;
+}
+
+/*
+ * A node, a dma-buf, a mapping, an importer: each of them alone keeps the
+ * module. Without them it goes, and its regions with it; and it comes again.
+ */
+TEST(module_unload)
+{
+	struct ptr_region region;
+	int fd, dmabuf, edu, ret;
+	void *p;
+
+	if (ptr_find(0, &region))
+		SKIP(return, "no render node of the exporter");
+	/* It uses our symbols. */
+	ret = unload(EXAMPLE);
+	ASSERT_TRUE(!ret || ret == -ENOENT);
+
+	fd = ptr_open(&region);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EWOULDBLOCK, unload(MODULE));
+	close(fd);
+	dmabuf = lone_dmabuf(&region);
+	ASSERT_LE(0, dmabuf);
+	EXPECT_EQ(-EWOULDBLOCK, unload(MODULE));
+	p = ptx_mmap(dmabuf, SIZE, 0);
+	ASSERT_NE(NULL, p);
+	close(dmabuf);
+	ptx_fill(p, SIZE, 11);
+	EXPECT_EQ(-EWOULDBLOCK, unload(MODULE));
+	EXPECT_EQ(SIZE, ptx_check(p, SIZE, 11));
+	edu = pte_open();
+	if (edu >= 0) {
+		dmabuf = lone_dmabuf(&region);
+		EXPECT_LE(0, pte_attach(edu, dmabuf, P2PBUF_EDU_GOOD, NULL));
+		close(dmabuf);
+		munmap(p, SIZE);
+		EXPECT_EQ(-EWOULDBLOCK, unload(MODULE));
+		close(edu);
+	} else {
+		munmap(p, SIZE);
+	}
+
+	/* Files are let go of in the background. */
+	EXPECT_TRUE(ptk_until((ret = unload(MODULE)) != -EWOULDBLOCK,
+			      PATIENCE_MS));
+	EXPECT_EQ(0, ret);
+	EXPECT_EQ(-ENODEV, ptr_open(&region));
+	ASSERT_EQ(0, ptk_run("modprobe " MODULE));
+	check_empty(_metadata, &region);
+}
+
+/* ---- another driver ---------------------------------------------------------- */
 
 /* The library by another driver: the example. */
 FIXTURE(example)
