@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The NIC goes away while RDMA moves data over it: its driver is unbound, or it
- * is pulled out through sysfs, by the power of its slot, and by a hand outside.
- * The NIC is a virtio-net function with stock rxe on it, and both ends of the
- * connection are on this machine. What said that it was done is done, nothing
- * hangs, buffers are let go of, and the next NIC in that place works.
+ * is pulled out through sysfs, by the power of its slot, by a hand outside, and
+ * with no word to anybody. The NIC is a virtio-net function with stock rxe on
+ * it, and both ends of the connection are on this machine. What said that it was
+ * done is done, nothing hangs, buffers are let go of, and the next NIC in that
+ * place works.
  */
 #include <glob.h>
 #include <liburing.h>
@@ -35,6 +36,7 @@ FIXTURE_VARIANT_ADD(nic, unbind) { .unbind = true, .way = PTG_SYSFS, };
 FIXTURE_VARIANT_ADD(nic, sysfs) { .way = PTG_SYSFS, };
 FIXTURE_VARIANT_ADD(nic, slot) { .way = PTG_SLOT, };
 FIXTURE_VARIANT_ADD(nic, hand) { .way = PTG_MONITOR_DEL, };
+FIXTURE_VARIANT_ADD(nic, vanishes) { .way = PTG_VANISH, };
 
 #define NIC FIXTURE_DATA(nic)
 
@@ -266,7 +268,7 @@ TEST_F_TIMEOUT(nic, goes_and_comes, 120)
 	EXPECT_TRUE(ret == -ENODEV || ret == -ECONNRESET)
 		TH_LOG("%d", ret);
 	EXPECT_EQ(DEPTH, load.failed);
-	EXPECT_LT(0, load.done);
+	EXPECT_LT(0, atomic_load(&load.done));
 
 	/* Both ends are dead, and let go of what they hold. */
 	outcome = ptd_outcome(self->pair.a.fd);
@@ -286,7 +288,7 @@ TEST_F_TIMEOUT(nic, goes_and_comes, 120)
 	ASSERT_EQ(0, pair_up(self));
 	memset(self->to.map, PTD_POISON, SIZE);
 	EXPECT_EQ(0, load_run(_metadata, self, &load, 2 * BLOCKS));
-	EXPECT_EQ(2 * BLOCKS, load.done);
+	EXPECT_EQ(2 * BLOCKS, atomic_load(&load.done));
 	EXPECT_EQ(0, load.failed);
 }
 

@@ -7,7 +7,8 @@
  *
  *	1. drm_dev_unplug(): ioctls fail, sections that enter VRAM have ended,
  *	   CPU mappings are zapped
- *	2. every object moves to system memory, or is gone if it cannot
+ *	2. every object moves to system memory, or is gone if it cannot, or if
+ *	   the function does not answer any more
  *	3. of a paged region, memory that was freed with I/O in flight is
  *	   waited for
  *	4. VRAM's manager goes; it is empty
@@ -345,8 +346,9 @@ static int p2pbuf_region_for_each(struct p2pbuf_region *region,
  * When this returns nothing reaches the BAR through the region any more:
  * importers were invalidated, waited for and have unmapped, CPU mappings are
  * gone. What can live in system memory was moved there, with its bytes, and
- * stays readable through existing mappings and dma-bufs. The region must not
- * be used afterwards.
+ * stays readable through existing mappings and dma-bufs. Where the function had
+ * gone before, its bytes are nowhere, and nobody is given others in their place.
+ * The region must not be used afterwards.
  *
  * Context: process context. Waits for importers' I/O, for their unmaps, for
  * kernel mappings of the BAR to end, and in a paged region for I/O by address

@@ -183,6 +183,7 @@ static int p2pbuf_ttm_move(struct ttm_buffer_object *tbo, bool evict,
 			   struct ttm_operation_ctx *ctx,
 			   struct ttm_resource *to, struct ttm_place *hop)
 {
+	struct p2pbuf_region *region = ttm_to_region(tbo->bdev);
 	struct p2pbuf_object *obj = tbo_to_object(tbo);
 	struct p2pbuf_move_ctx move = {
 		.interruptible = ctx->interruptible,
@@ -213,7 +214,7 @@ static int p2pbuf_ttm_move(struct ttm_buffer_object *tbo, bool evict,
 	}
 	/* For the same reason; p2pbuf_ttm_to_vram() looks at the counter. */
 	if (ret == -ETXTBSY && evict) {
-		atomic64_inc(&p2pbuf_object_region(obj)->busy_victims);
+		atomic64_inc(&region->busy_victims);
 		ret = -EINTR;
 	}
 	if (ret)
@@ -224,14 +225,20 @@ static int p2pbuf_ttm_move(struct ttm_buffer_object *tbo, bool evict,
 		return 0;
 	}
 
+	/* Reading from where nobody is succeeds, as does writing to there. */
+	if (!pci_device_is_present(region->pdev))
+		return -ENODEV;
 	ret = ttm_bo_move_memcpy(tbo, ctx, to);
 	if (ret)
 		return ret;
 
 	if (to_vram) {
-		p2pbuf_region_flush(p2pbuf_object_region(obj));
+		p2pbuf_region_flush(region);
 		p2pbuf_move_done(obj, P2PBUF_PLACEMENT_VRAM);
 	} else {
+		/* What was copied since it went are not the object's bytes. */
+		if (!pci_device_is_present(region->pdev))
+			WRITE_ONCE(obj->gone, true);
 		p2pbuf_move_done(obj, P2PBUF_PLACEMENT_SYSTEM);
 	}
 	return 0;
@@ -631,6 +638,9 @@ int p2pbuf_ttm_to_system(struct p2pbuf_object *obj,
 	ret = ttm_bo_validate(&obj->tbo, &placement_tt, &tctx);
 	if (ret)
 		return ret;
+	/* In the middle of the copy. */
+	if (obj->gone)
+		return -ENODEV;
 
 	return ttm_bo_populate(&obj->tbo, &tctx);
 }

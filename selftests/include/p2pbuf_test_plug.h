@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * PCI functions that are pulled out and plugged in again: through sysfs, by the
- * power of their slot, or by a hand outside, which is QEMU's monitor.
+ * power of their slot, by a hand outside, which is QEMU's monitor, or with no
+ * word to anybody.
+ *
+ * All but the last are orderly: the function answers until its driver has let
+ * go of it. A function that vanishes has no power any more, in the middle of
+ * what it does, when its driver is told.
  *
  * The machine tells what can be pulled: P2PBUF_PLUG_<ID> has the device as the
  * monitor wants it. The monitor is on a serial port and speaks QMP, one JSON
@@ -24,6 +29,7 @@ enum ptg_way {
 	PTG_SYSFS,	/* remove and rescan */
 	PTG_SLOT,	/* power off; the monitor plugs in again */
 	PTG_MONITOR_DEL,	/* device_del and device_add */
+	PTG_VANISH,	/* without power, and then removed; rescan */
 };
 
 /**
@@ -35,6 +41,8 @@ enum ptg_way {
  * @memory: bytes of its memory, if it has any
  * @pci: name in sysfs
  * @slot: its slot's file "power", or empty
+ * @port: the port above
+ * @control: where its slot's control is in its configuration
  */
 struct ptg_plug {
 	enum ptg_way way;
@@ -44,6 +52,8 @@ struct ptg_plug {
 	__u64 memory;
 	char pci[PCI_NAME_MAX];
 	char slot[64];
+	char port[PCI_NAME_MAX];
+	int control;
 };
 
 /* One line within PTG_PATIENCE_MS; its length, or -errno. */
@@ -155,6 +165,29 @@ static inline void ptg_find_slot(struct ptg_plug *plug)
 		closedir(dir);
 }
 
+/* Where the control of @port's slot is, or -ENODEV: it has no power of its own. */
+static inline int ptg_slot_control(const char *port)
+{
+	__u8 where = 0, header[2];
+	__u32 slot;
+	int left = 48;
+
+	if (pci_config_read(port, PCI_CAPABILITY_LIST, &where, 1))
+		return -ENODEV;
+	while (where >= PCI_STD_HEADER_SIZEOF && left--) {
+		if (pci_config_read(port, where, header, sizeof(header)))
+			return -ENODEV;
+		if (header[0] == PCI_CAP_ID_EXP)
+			break;
+		where = header[1];
+	}
+	if (where < PCI_STD_HEADER_SIZEOF ||
+	    pci_config_read(port, where + PCI_EXP_SLTCAP, &slot, 4) ||
+	    !(slot & PCI_EXP_SLTCAP_PCP))
+		return -ENODEV;
+	return where + PCI_EXP_SLTCTL;
+}
+
 /* NULL, or why this machine cannot do it. */
 static inline const char *ptg_open(struct ptg_plug *plug, const char *id,
 				   const char *pci, enum ptg_way way)
@@ -169,6 +202,12 @@ static inline const char *ptg_open(struct ptg_plug *plug, const char *id,
 	snprintf(plug->pci, sizeof(plug->pci), "%s", pci);
 	if (way == PTG_SYSFS)
 		return NULL;
+	if (way == PTG_VANISH) {
+		if (pci_upstream(pci, plug->port))
+			return "no port above";
+		plug->control = ptg_slot_control(plug->port);
+		return plug->control < 0 ? "the slot has no switch" : NULL;
+	}
 	snprintf(name, sizeof(name), "P2PBUF_PLUG_%s", id);
 	for (i = 0; name[i]; i++)
 		name[i] = toupper(name[i]);
@@ -212,6 +251,29 @@ static inline int ptg_wait(const char *pci, bool there)
 	return -ETIMEDOUT;
 }
 
+/*
+ * The power of the slot, behind the back of the slot's driver, which would take
+ * leave of the function first. Without power it has no configuration, no BARs
+ * and no DMA; with it, it is as new.
+ */
+static inline int ptg_power(struct ptg_plug *plug, bool on)
+{
+	__u32 id = 0;
+	__u16 control;
+	int ret;
+
+	ret = pci_config_read(plug->port, plug->control, &control, 2);
+	if (ret)
+		return ret;
+	control &= ~PCI_EXP_SLTCTL_PCC;
+	control |= on ? PCI_EXP_SLTCTL_PWR_ON : PCI_EXP_SLTCTL_PWR_OFF;
+	ret = pci_config_write(plug->port, plug->control, &control, 2);
+	if (ret || on)
+		return ret;
+	ret = pci_config_read(plug->pci, PCI_VENDOR_ID, &id, sizeof(id));
+	return ret ? ret : id == ~0u ? 0 : -EBUSY;
+}
+
 /* Out with it: returns when the kernel has let go of it. */
 static inline int ptg_pull(struct ptg_plug *plug)
 {
@@ -219,7 +281,12 @@ static inline int ptg_pull(struct ptg_plug *plug)
 	int ret;
 
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/remove", plug->pci);
-	if (plug->way == PTG_SYSFS)
+	if (plug->way == PTG_VANISH) {
+		ret = ptg_power(plug, false);
+		if (ret)
+			return ret;
+	}
+	if (plug->way == PTG_SYSFS || plug->way == PTG_VANISH)
 		ret = ptk_write(path, "1");
 	else if (plug->way == PTG_SLOT)
 		ret = ptk_write(plug->slot, "0");
@@ -258,7 +325,12 @@ static inline int ptg_push(struct ptg_plug *plug)
 
 	if (ptg_is_there(plug->pci))
 		return 0;
-	if (plug->way == PTG_SYSFS)
+	if (plug->way == PTG_VANISH) {
+		ret = ptg_power(plug, true);
+		if (ret)
+			return ret;
+	}
+	if (plug->way == PTG_SYSFS || plug->way == PTG_VANISH)
 		ret = ptk_write("/sys/bus/pci/rescan", "1");
 	else if (ptg_new_memory(plug))
 		return -EIO;
