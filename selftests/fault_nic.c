@@ -265,7 +265,8 @@ TEST_F_TIMEOUT(nic, goes_and_comes, 120)
 	ret = load_run(_metadata, self, &load, ~0u);
 	ASSERT_EQ(0, pthread_join(puller.thread, NULL));
 	ASSERT_EQ(0, puller.ret);
-	EXPECT_TRUE(ret == -ENODEV || ret == -ECONNRESET)
+	/* The first to fail may have come when it was over. */
+	EXPECT_TRUE(ret == -ENODEV || ret == -ECONNRESET || ret == -ENOTCONN)
 		TH_LOG("%d", ret);
 	EXPECT_EQ(DEPTH, load.failed);
 	EXPECT_LT(0, atomic_load(&load.done));
