@@ -204,9 +204,8 @@ static int listen_wait(struct p2pbuf_rdma_conn *listener,
 
 	left = wait_event_interruptible_timeout(listener->wait,
 						listen_ready(listener), left);
-	/* Begun anew it would have all of its time again. */
 	if (left < 0)
-		return -EINTR;
+		return p2pbuf_rdma_interrupted();
 	if (READ_ONCE(listener->state) != P2PBUF_RDMA_LISTENING)
 		return p2pbuf_rdma_conn_error(listener);
 	return left ? 0 : -ETIMEDOUT;
@@ -218,8 +217,8 @@ static int listen_wait(struct p2pbuf_rdma_conn *listener,
  * @conn: will be the connection; conn->lock held
  * @arg: the ioctl's
  *
- * Return: 0 or -errno. -ETIMEDOUT and -EINTR while waiting for a request leave
- * @conn as it was.
+ * Return: 0 or -errno. -ETIMEDOUT, -EINTR and -ERESTARTSYS while waiting for a
+ * request leave @conn as it was.
  */
 int p2pbuf_rdma_listen_accept(struct p2pbuf_rdma_conn *listener,
 			      struct p2pbuf_rdma_conn *conn,

@@ -43,6 +43,7 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/scatterlist.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -400,6 +401,16 @@ int p2pbuf_rdma_sockaddr(const struct p2pbuf_rdma_addr *addr,
 void p2pbuf_rdma_set_limits(struct p2pbuf_rdma_conn *conn,
 			    const struct p2pbuf_rdma_limits *limits);
 bool p2pbuf_rdma_hello_ok(const void *data, u8 length);
+
+/*
+ * What a wait with a time limit returns that was interrupted. Begun anew it
+ * would have all of its time again, so user space hears of a signal; but not of
+ * io_uring's task work, which interrupts as well and is nobody's business.
+ */
+static inline int p2pbuf_rdma_interrupted(void)
+{
+	return task_sigpending(current) ? -EINTR : -ERESTARTSYS;
+}
 
 /* listen.c */
 int p2pbuf_rdma_listen_start(struct p2pbuf_rdma_conn *conn,

@@ -221,8 +221,7 @@ int p2pbuf_rdma_remote_info(struct p2pbuf_rdma_conn *conn,
 	left = wait_event_interruptible_timeout(conn->wait,
 						remote_known(conn, info, &ret),
 						msecs_to_jiffies(ms));
-	/* Begun anew it would have all of its time again. */
 	if (left < 0)
-		return -EINTR;
+		return p2pbuf_rdma_interrupted();
 	return ret == -EAGAIN ? -ETIMEDOUT : ret;
 }
