@@ -118,10 +118,15 @@ int p2pbuf_nvme_ns_inspect(struct p2pbuf_nvme_ns *ns)
 	return ns->max_io ? 0 : -EOPNOTSUPP;
 }
 
-/* The driver's timeout handler looks for a device that is gone, and cancels. */
+/*
+ * The driver's timeout handler looks for a device that is gone, and cancels. Once
+ * is enough, and more is too much: the block layer looks at the deadline twice,
+ * some time apart, and acts on one that was over at the first look.
+ */
 static bool ns_expire(struct request *req, void *unused)
 {
-	blk_abort_request(req);
+	if (time_after(READ_ONCE(req->deadline), jiffies))
+		blk_abort_request(req);
 	return true;
 }
 
