@@ -10,6 +10,8 @@
  * real ones, through the DMA API, or raw numbers. A segment behind an IOMMU
  * can have a hole, a page that was never entered into the page table. That is
  * what exporters get wrong in the field, made reproducible.
+ *
+ * DISCONNECT says of a PCI function what a hot plug port does that sees no card.
  */
 #include <linux/capability.h>
 #include <linux/dma-buf.h>
@@ -370,6 +372,13 @@ static int probe_attach_and_judge(struct dma_buf *dmabuf, struct device *dev,
 	return ret;
 }
 
+/* With a reference, or NULL. */
+static struct pci_dev *probe_function(u32 id)
+{
+	return pci_get_domain_bus_and_slot(id >> 16, PCI_BUS_NUM(id),
+					   id & 0xff);
+}
+
 static int probe_judge(struct p2pbuf_probe_judge *arg)
 {
 	struct dma_buf *dmabuf;
@@ -378,9 +387,7 @@ static int probe_judge(struct p2pbuf_probe_judge *arg)
 
 	if (arg->no_p2p > 1)
 		return -EINVAL;
-	pdev = pci_get_domain_bus_and_slot(arg->importer >> 16,
-					   PCI_BUS_NUM(arg->importer),
-					   arg->importer & 0xff);
+	pdev = probe_function(arg->importer);
 	if (!pdev)
 		return -ENODEV;
 	dmabuf = dma_buf_get(arg->fd);
@@ -430,6 +437,22 @@ static long probe_ioctl_judge(void __user *argp)
 	return ret;
 }
 
+/* As pci_dev_set_disconnected() does, which is the PCI core's own. */
+static long probe_ioctl_disconnect(void __user *argp)
+{
+	struct pci_dev *pdev;
+	u32 id;
+
+	if (copy_from_user(&id, argp, sizeof(id)))
+		return -EFAULT;
+	pdev = probe_function(id);
+	if (!pdev)
+		return -ENODEV;
+	xchg(&pdev->error_state, pci_channel_io_perm_failure);
+	pci_dev_put(pdev);
+	return 0;
+}
+
 static long probe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	switch (cmd) {
@@ -437,6 +460,8 @@ static long probe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return probe_ioctl_make((void __user *)arg);
 	case P2PBUF_PROBE_JUDGE:
 		return probe_ioctl_judge((void __user *)arg);
+	case P2PBUF_PROBE_DISCONNECT:
+		return probe_ioctl_disconnect((void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

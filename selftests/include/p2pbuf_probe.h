@@ -93,4 +93,7 @@ struct p2pbuf_probe_make {
 #define P2PBUF_PROBE_JUDGE	_IOWR('Q', 0xe0, struct p2pbuf_probe_judge)
 #define P2PBUF_PROBE_MAKE	_IOWR('Q', 0xe1, struct p2pbuf_probe_make)
 
+/* Mark a PCI function, domain << 16 | bus << 8 | devfn, as disconnected. */
+#define P2PBUF_PROBE_DISCONNECT	_IOW('Q', 0xe2, __u32)
+
 #endif /* P2PBUF_PROBE_H */

@@ -4,9 +4,12 @@
  * power of their slot, by a hand outside, which is QEMU's monitor, or with no
  * word to anybody.
  *
- * All but the last are orderly: the function answers until its driver has let
- * go of it. A function that vanishes has no power any more, in the middle of
- * what it does, when its driver is told.
+ * All but the last two are orderly: the function answers until its driver has
+ * let go of it. A function that vanishes has no power any more, in the middle of
+ * what it does, when its driver is told. One that was torn out is marked as
+ * disconnected as well, as a hot plug port does that sees no card any more; QEMU
+ * (7.2) stands still when a function leaves its slot with commands under way, so
+ * the probe does it instead of a port.
  *
  * The machine tells what can be pulled: P2PBUF_PLUG_<ID> has the device as the
  * monitor wants it. The monitor is on a serial port and speaks QMP, one JSON
@@ -18,8 +21,11 @@
 #include <ctype.h>
 #include <poll.h>
 #include <termios.h>
+#include <sys/ioctl.h>
 
+#include "p2pbuf_probe.h"
 #include "p2pbuf_test_pci.h"
+#include "p2pbuf_test_run.h"
 #include "p2pbuf_test_write.h"
 
 #define PTG_MONITOR	"/dev/ttyS3"
@@ -30,6 +36,7 @@ enum ptg_way {
 	PTG_SLOT,	/* power off; the monitor plugs in again */
 	PTG_MONITOR_DEL,	/* device_del and device_add */
 	PTG_VANISH,	/* without power, and then removed; rescan */
+	PTG_TORN,	/* the same, and the kernel knows before it is removed */
 };
 
 /**
@@ -188,6 +195,15 @@ static inline int ptg_slot_control(const char *port)
 	return where + PCI_EXP_SLTCTL;
 }
 
+/* NULL, or why nobody can cut its power. */
+static inline const char *ptg_open_port(struct ptg_plug *plug)
+{
+	if (pci_upstream(plug->pci, plug->port))
+		return "no port above";
+	plug->control = ptg_slot_control(plug->port);
+	return plug->control < 0 ? "the slot has no switch" : NULL;
+}
+
 /* NULL, or why this machine cannot do it. */
 static inline const char *ptg_open(struct ptg_plug *plug, const char *id,
 				   const char *pci, enum ptg_way way)
@@ -202,12 +218,10 @@ static inline const char *ptg_open(struct ptg_plug *plug, const char *id,
 	snprintf(plug->pci, sizeof(plug->pci), "%s", pci);
 	if (way == PTG_SYSFS)
 		return NULL;
-	if (way == PTG_VANISH) {
-		if (pci_upstream(pci, plug->port))
-			return "no port above";
-		plug->control = ptg_slot_control(plug->port);
-		return plug->control < 0 ? "the slot has no switch" : NULL;
-	}
+	if (way == PTG_TORN && ptk_run("modprobe p2pbuf_probe"))
+		return "no probe";
+	if (way == PTG_VANISH || way == PTG_TORN)
+		return ptg_open_port(plug);
 	snprintf(name, sizeof(name), "P2PBUF_PLUG_%s", id);
 	for (i = 0; name[i]; i++)
 		name[i] = toupper(name[i]);
@@ -274,6 +288,26 @@ static inline int ptg_power(struct ptg_plug *plug, bool on)
 	return ret ? ret : id == ~0u ? 0 : -EBUSY;
 }
 
+/* Is it without power before anybody is told? */
+static inline bool ptg_is_cut(const struct ptg_plug *plug)
+{
+	return plug->way == PTG_VANISH || plug->way == PTG_TORN;
+}
+
+/* Mark it as disconnected. */
+static inline int ptg_mark(const struct ptg_plug *plug)
+{
+	__u32 function = pci_id(plug->pci);
+	int fd = open(P2PBUF_PROBE_DEVICE, O_RDWR | O_CLOEXEC), ret = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, P2PBUF_PROBE_DISCONNECT, &function))
+		ret = -errno;
+	close(fd);
+	return ret;
+}
+
 /* Out with it: returns when the kernel has let go of it. */
 static inline int ptg_pull(struct ptg_plug *plug)
 {
@@ -281,12 +315,14 @@ static inline int ptg_pull(struct ptg_plug *plug)
 	int ret;
 
 	snprintf(path, sizeof(path), PCI_DEVICES "/%s/remove", plug->pci);
-	if (plug->way == PTG_VANISH) {
+	if (ptg_is_cut(plug)) {
 		ret = ptg_power(plug, false);
+		if (!ret && plug->way == PTG_TORN)
+			ret = ptg_mark(plug);
 		if (ret)
 			return ret;
 	}
-	if (plug->way == PTG_SYSFS || plug->way == PTG_VANISH)
+	if (plug->way == PTG_SYSFS || ptg_is_cut(plug))
 		ret = ptk_write(path, "1");
 	else if (plug->way == PTG_SLOT)
 		ret = ptk_write(plug->slot, "0");
@@ -325,12 +361,12 @@ static inline int ptg_push(struct ptg_plug *plug)
 
 	if (ptg_is_there(plug->pci))
 		return 0;
-	if (plug->way == PTG_VANISH) {
+	if (ptg_is_cut(plug)) {
 		ret = ptg_power(plug, true);
 		if (ret)
 			return ret;
 	}
-	if (plug->way == PTG_SYSFS || plug->way == PTG_VANISH)
+	if (plug->way == PTG_SYSFS || ptg_is_cut(plug))
 		ret = ptk_write("/sys/bus/pci/rescan", "1");
 	else if (ptg_new_memory(plug))
 		return -EIO;
