@@ -120,10 +120,13 @@ static int segment_address(struct p2pbuf_rdma_buffer *b, dma_addr_t addr,
 static int segment_fill(struct p2pbuf_rdma_buffer *b, u32 segment, int n)
 {
 	struct ib_mr *mr = b->mrs[segment];
+	int ret;
 
 	sg_mark_end(&b->sg[n - 1]);
-	if (ib_map_mr_sg(mr, b->sg, n, NULL, PAGE_SIZE) != n ||
-	    mr->length != p2pbuf_rdma_segment_bytes(b, segment))
+	ret = ib_map_mr_sg(mr, b->sg, n, NULL, PAGE_SIZE);
+	if (ret < 0)
+		return ret;
+	if (ret != n || mr->length != p2pbuf_rdma_segment_bytes(b, segment))
 		return -EFAULT;
 	mr->iova = p2pbuf_rdma_iova(b->id, (u64)segment << b->shift);
 	return 0;
@@ -179,7 +182,7 @@ static int segments_add(struct p2pbuf_rdma_buffer *b, struct segment_filler *f,
  *
  * Context: the importer's fill callback; see &struct p2pbuf_importer_ops.
  * Return: 0; -EOPNOTSUPP when the device needs pages and there are none;
- * -EFAULT when the mapping is shorter than the buffer.
+ * -EFAULT when the mapping is shorter than the buffer; or what the device says.
  */
 int p2pbuf_rdma_segments_fill(struct p2pbuf_rdma_buffer *b,
 			      struct sg_table *sgt)

@@ -135,7 +135,10 @@ static bool wire_immediate(struct p2pbuf_rdma_conn *conn, u32 imm)
 	return true;
 }
 
-/* Took the message out of slot @slot, and the slot is free for the next. */
+/*
+ * Took the message out of slot @slot, and the slot is free for the next. False:
+ * what the peer said is against the protocol.
+ */
 static bool wire_receive(struct p2pbuf_rdma_conn *conn, const struct ib_wc *wc,
 			 u32 slot)
 {
@@ -147,8 +150,10 @@ static bool wire_receive(struct p2pbuf_rdma_conn *conn, const struct ib_wc *wc,
 	msg = c->rx[slot];
 	ib_dma_sync_single_for_device(conn->dev, c->rx_dma + slot * sizeof(msg),
 				      sizeof(msg), DMA_FROM_DEVICE);
-	if (wire_post_receive(conn, slot))
-		return false;
+	if (wire_post_receive(conn, slot)) {
+		p2pbuf_rdma_conn_kill(conn, EIO);
+		return true;
+	}
 	if (wc->opcode == IB_WC_RECV_RDMA_WITH_IMM)
 		return wire_immediate(conn, be32_to_cpu(wc->ex.imm_data));
 	return wc->byte_len == sizeof(msg) && wire_message(conn, &msg);
