@@ -15,17 +15,17 @@
  * Needs a kernel that injects faults; on others it is skipped.
  */
 #include <liburing.h>
-#include <stdatomic.h>
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_mock.h"
 #include "p2pbuf_test_nvme.h"
 #include "p2pbuf_test_rdma.h"
+#include "p2pbuf_test_rdma_other.h"
 #include "p2pbuf_test_sweep.h"
 
 #define CONNECTIONS	"/sys/kernel/debug/p2pbuf/rdma/connections"
 #define BUFFER		(64 * PTN_KIB)
-#define ID		1
+#define ID		PTD_WORKS_ID
 
 FIXTURE(sweep) {
 	struct ptn_buffer from;
@@ -73,6 +73,12 @@ FIXTURE_TEARDOWN(sweep)
 
 #define SWEEP FIXTURE_DATA(sweep)
 
+/* Both ends are up, and a write of all bytes arrives. */
+static bool works(SWEEP *self, int a, int b)
+{
+	return ptd_works(a, &self->from, b, &self->to, BUFFER);
+}
+
 /* Nothing of the last round is left; false when it was the last one. */
 static bool next_point(struct __test_metadata *_metadata,
 		       struct pts_point *p)
@@ -95,73 +101,6 @@ static void judge_point(struct __test_metadata *_metadata, struct pts_point *p,
 			int ret)
 {
 	pts_judge(_metadata, p, ret, expected(ret));
-}
-
-/* ---- the end that is not under test ------------------------------------------ */
-
-/**
- * struct other - an end in a thread of its own
- * @fd: its file
- * @listener: where it accepts
- * @port: ... or whom it calls
- * @stop: nobody will come any more
- * @ret: what the call returned
- */
-struct other {
-	int fd;
-	int listener;
-	int port;
-	atomic_bool stop;
-	int ret;
-};
-
-static void *other_accepts(void *arg)
-{
-	struct other *o = arg;
-	struct p2pbuf_rdma_accept accept = {
-		.size = sizeof(accept), .listen_fd = o->listener,
-		.timeout_ms = 50,
-	};
-
-	do {
-		o->ret = ptd_ioctl(o->fd, P2PBUF_RDMA_ACCEPT, &accept);
-	} while (o->ret == -ETIMEDOUT && !o->stop);
-	return NULL;
-}
-
-static void *other_calls(void *arg)
-{
-	struct other *o = arg;
-	struct p2pbuf_rdma_limits none = {};
-
-	o->ret = ptd_connect(o->fd, o->port, none);
-	return NULL;
-}
-
-/* Both ends are up, and a write of all bytes arrives. */
-static bool works(SWEEP *self, int a, int b)
-{
-	const struct p2pbuf_rdma_cmd cmd = {
-		.local_id = ID, .remote_id = ID, .length = BUFFER,
-	};
-	struct p2pbuf_rdma_remote_info info;
-	static __u64 seed;
-	struct io_uring ring;
-	bool good;
-
-	seed++;
-	ptd_fill(self->from.map, BUFFER, seed);
-	memset(self->to.map, PTD_POISON, BUFFER);
-	if (ptd_ring(&ring, 8))
-		return false;
-	good = ptd_import(a, self->from.dmabuf, ID) == ID &&
-	       ptd_import(b, self->to.dmabuf, ID) == ID &&
-	       !ptd_grant(b, ID, PTD_BOTH) &&
-	       !ptd_regranted(a, ID, &info) &&
-	       ptd_io(&ring, a, P2PBUF_RDMA_URING_WRITE, &cmd) == BUFFER &&
-	       ptd_check(self->to.map, BUFFER, seed) == BUFFER;
-	io_uring_queue_exit(&ring);
-	return good;
 }
 
 /* How often a point is played again that no worker met, see pts_aim_workers(). */
@@ -197,19 +136,19 @@ TEST_F_TIMEOUT(sweep, connect, 400)
 {
 	struct pts_point p = { .what = "connect" };
 	struct p2pbuf_rdma_limits none = {};
-	struct other o = {};
+	struct ptd_other o = {};
 	pthread_t thread;
 	int fd, ret;
 
 	SPARE_VMALLOC();
 	while (next_point(_metadata, &p)) {
-		o = (struct other){ .fd = ptd_open(), .listener = ptd_open() };
+		o = (struct ptd_other){ .fd = ptd_open(), .listener = ptd_open() };
 		fd = ptd_open();
 		ASSERT_LE(0, fd);
 		ASSERT_LE(0, o.fd);
 		o.port = ptd_listen(o.listener);
 		ASSERT_LT(0, o.port);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, other_accepts, &o));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, ptd_other_accepts, &o));
 		pts_arm(p.nth);
 		ret = ptd_connect(fd, o.port, none);
 		judge_point(_metadata, &p, ret);
@@ -230,20 +169,20 @@ TEST_F_TIMEOUT(sweep, accept, 400)
 {
 	struct pts_point p = { .what = "accept" };
 	struct p2pbuf_rdma_limits none = {};
-	struct other o = {};
+	struct ptd_other o = {};
 	int fd, listener, ret;
 	pthread_t thread;
 
 	SPARE_VMALLOC();
 	while (next_point(_metadata, &p)) {
 		listener = ptd_open();
-		o = (struct other){ .fd = ptd_open() };
+		o = (struct ptd_other){ .fd = ptd_open() };
 		fd = ptd_open();
 		ASSERT_LE(0, fd);
 		ASSERT_LE(0, o.fd);
 		o.port = ptd_listen(listener);
 		ASSERT_LT(0, o.port);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, other_calls, &o));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, ptd_other_calls, &o));
 		pts_arm(p.nth);
 		ret = ptd_accept(fd, listener, none);
 		judge_point(_metadata, &p, ret);
@@ -272,19 +211,19 @@ TEST_F_TIMEOUT(sweep, request, 400)
 {
 	struct pts_point p = { .what = "incoming request", .again = WORKERS };
 	struct p2pbuf_rdma_limits none = {};
-	struct other o = {};
+	struct ptd_other o = {};
 	pthread_t thread;
 	int fd, ret;
 
 	ASSERT_EQ(0, pts_below("listen_event"));
 	while (next_point(_metadata, &p)) {
-		o = (struct other){ .fd = ptd_open(), .listener = ptd_open() };
+		o = (struct ptd_other){ .fd = ptd_open(), .listener = ptd_open() };
 		fd = ptd_open();
 		ASSERT_LE(0, fd);
 		ASSERT_LE(0, o.fd);
 		o.port = ptd_listen(o.listener);
 		ASSERT_LT(0, o.port);
-		ASSERT_EQ(0, pthread_create(&thread, NULL, other_accepts, &o));
+		ASSERT_EQ(0, pthread_create(&thread, NULL, ptd_other_accepts, &o));
 		ASSERT_EQ(0, pts_aim_workers());
 		pts_arm(p.nth);
 		ret = ptd_connect(fd, o.port, none);

@@ -39,6 +39,7 @@ int p2pbuf_nic_register(struct ib_device *dev, const char *name)
 	ret = dma_set_mask_and_coherent(p2pbuf_nic_device, DMA_BIT_MASK(64));
 	if (ret)
 		return ret;
+	p2pbuf_nic_refuse_init(dev);
 	return ib_register_device(dev, name, p2pbuf_nic_device);
 }
 

@@ -35,6 +35,9 @@ static inline void *p2pbuf_nic_dma_to_ptr(u64 addr)
 	return phys_to_virt(p2pbuf_nic_dma_to_phys(addr));
 }
 
+/* refuse.c */
+void p2pbuf_nic_refuse_init(struct ib_device *dev);
+
 /* bar.c */
 struct page *p2pbuf_nic_dma_to_page(u64 addr);
 void *p2pbuf_nic_page_open(struct page *page);

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Verbs that are refused.
+ *
+ * The nth of the verbs below that the kernel calls is not carried out, once; it
+ * says what a device says that has run out of something. So whoever uses the NIC
+ * can be led through each way on which a device lets him down. No fault injection
+ * is needed for that, any kernel will do.
+ *
+ * Never refused: what belongs to users' or to ib_mad's own queue pairs, and what a
+ * queue pair needs to end, which a device has to be able to do.
+ */
+#include <linux/atomic.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+
+#include <rdma/ib_verbs.h>
+
+#include "rxe.h"
+#include "rxe_loc.h"
+
+/* How the verbs are carried out; written before the device is registered. */
+static struct ib_device_ops p2pbuf_nic_real;
+
+/* Calls until the one that is refused, counting that; 0 or less: none. */
+static atomic_t p2pbuf_nic_calls;
+static const char *p2pbuf_nic_refused = "none";
+
+static int p2pbuf_nic_refuse_set(const char *text,
+				 const struct kernel_param *kp)
+{
+	int calls, ret;
+
+	ret = kstrtoint(text, 0, &calls);
+	if (ret)
+		return ret;
+	WRITE_ONCE(p2pbuf_nic_refused, "none");
+	atomic_set(&p2pbuf_nic_calls, calls);
+	return 0;
+}
+
+/* The verb that was refused. */
+static int p2pbuf_nic_refuse_get(char *text, const struct kernel_param *kp)
+{
+	return sysfs_emit(text, "%s\n", READ_ONCE(p2pbuf_nic_refused));
+}
+
+static const struct kernel_param_ops p2pbuf_nic_refuse_ops = {
+	.set = p2pbuf_nic_refuse_set,
+	.get = p2pbuf_nic_refuse_get,
+};
+module_param_cb(refuse, &p2pbuf_nic_refuse_ops, NULL, 0644);
+MODULE_PARM_DESC(refuse, "the nth verb from now on, once; reads as its name");
+
+static bool p2pbuf_nic_refuses(const char *verb)
+{
+	if (atomic_dec_if_positive(&p2pbuf_nic_calls) != 0)
+		return false;
+	WRITE_ONCE(p2pbuf_nic_refused, verb);
+	return true;
+}
+
+/* Of a kernel module's queue pair that is not on its way to the end. */
+static bool p2pbuf_nic_refuses_qp(struct ib_qp *qp, const char *verb)
+{
+	return qp->qp_type == IB_QPT_RC && !qp->uobject &&
+	       qp_state(to_rqp(qp)) != IB_QPS_ERR && p2pbuf_nic_refuses(verb);
+}
+
+static int p2pbuf_nic_alloc_pd(struct ib_pd *pd, struct ib_udata *udata)
+{
+	if (!udata && p2pbuf_nic_refuses("alloc_pd"))
+		return -ENOMEM;
+	return p2pbuf_nic_real.alloc_pd(pd, udata);
+}
+
+static int p2pbuf_nic_create_cq(struct ib_cq *cq,
+				const struct ib_cq_init_attr *attr,
+				struct uverbs_attr_bundle *attrs)
+{
+	if (!attrs && p2pbuf_nic_refuses("create_cq"))
+		return -ENOMEM;
+	return p2pbuf_nic_real.create_cq(cq, attr, attrs);
+}
+
+static int p2pbuf_nic_create_qp(struct ib_qp *qp, struct ib_qp_init_attr *attr,
+				struct ib_udata *udata)
+{
+	if (!udata && attr->qp_type == IB_QPT_RC &&
+	    p2pbuf_nic_refuses("create_qp"))
+		return -ENOMEM;
+	return p2pbuf_nic_real.create_qp(qp, attr, udata);
+}
+
+static int p2pbuf_nic_modify_qp(struct ib_qp *qp, struct ib_qp_attr *attr,
+				int mask, struct ib_udata *udata)
+{
+	if (!(mask & IB_QP_STATE && attr->qp_state == IB_QPS_ERR) &&
+	    p2pbuf_nic_refuses_qp(qp, "modify_qp"))
+		return -ENOMEM;
+	return p2pbuf_nic_real.modify_qp(qp, attr, mask, udata);
+}
+
+static struct ib_mr *p2pbuf_nic_alloc_mr(struct ib_pd *pd,
+					 enum ib_mr_type type, u32 max_sg)
+{
+	if (p2pbuf_nic_refuses("alloc_mr"))
+		return ERR_PTR(-ENOMEM);
+	return p2pbuf_nic_real.alloc_mr(pd, type, max_sg);
+}
+
+static int p2pbuf_nic_map_mr_sg(struct ib_mr *mr, struct scatterlist *sg,
+				int nents, unsigned int *offset)
+{
+	if (p2pbuf_nic_refuses("map_mr_sg"))
+		return -ENOMEM;
+	return p2pbuf_nic_real.map_mr_sg(mr, sg, nents, offset);
+}
+
+static int p2pbuf_nic_post_send(struct ib_qp *qp, const struct ib_send_wr *wr,
+				const struct ib_send_wr **bad)
+{
+	if (p2pbuf_nic_refuses_qp(qp, "post_send")) {
+		*bad = wr;
+		return -ENOMEM;
+	}
+	return p2pbuf_nic_real.post_send(qp, wr, bad);
+}
+
+static int p2pbuf_nic_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
+				const struct ib_recv_wr **bad)
+{
+	if (p2pbuf_nic_refuses_qp(qp, "post_recv")) {
+		*bad = wr;
+		return -ENOMEM;
+	}
+	return p2pbuf_nic_real.post_recv(qp, wr, bad);
+}
+
+static const struct ib_device_ops p2pbuf_nic_refusing = {
+	.alloc_mr = p2pbuf_nic_alloc_mr,
+	.alloc_pd = p2pbuf_nic_alloc_pd,
+	.create_cq = p2pbuf_nic_create_cq,
+	.create_qp = p2pbuf_nic_create_qp,
+	.map_mr_sg = p2pbuf_nic_map_mr_sg,
+	.modify_qp = p2pbuf_nic_modify_qp,
+	.post_recv = p2pbuf_nic_post_recv,
+	.post_send = p2pbuf_nic_post_send,
+};
+
+/**
+ * p2pbuf_nic_refuse_init() - stand in front of a device's verbs
+ * @dev: the device, before it is registered; all have the same verbs
+ */
+void p2pbuf_nic_refuse_init(struct ib_device *dev)
+{
+	const struct ib_device_ops *from = &p2pbuf_nic_refusing;
+	struct ib_device_ops *to = &dev->ops;
+
+	p2pbuf_nic_real = *to;
+	/* ib_set_device_ops() keeps what is there. */
+	to->alloc_mr = from->alloc_mr;
+	to->alloc_pd = from->alloc_pd;
+	to->create_cq = from->create_cq;
+	to->create_qp = from->create_qp;
+	to->map_mr_sg = from->map_mr_sg;
+	to->modify_qp = from->modify_qp;
+	to->post_recv = from->post_recv;
+	to->post_send = from->post_send;
+}
