@@ -26,6 +26,7 @@
 #include <linux/dma-fence.h>
 #include <linux/kref.h>
 #include <linux/mutex.h>
+#include <linux/pci.h>
 #include <linux/percpu-refcount.h>
 #include <linux/rcupdate.h>
 #include <linux/workqueue.h>
@@ -210,6 +211,14 @@ void p2pbuf_mapping_flush(struct p2pbuf_mapping *m);
 static inline bool p2pbuf_attachment_is_revoked(struct p2pbuf_attachment *att)
 {
 	return READ_ONCE(att->revoked);
+}
+
+/* The form in which the uapi names a function; see struct p2pbuf_path_info. */
+static inline u32 p2pbuf_function_id(struct pci_dev *pdev)
+{
+	if (!pdev || pci_domain_nr(pdev->bus) >= U16_MAX)
+		return P2PBUF_PATH_NO_DEVICE;
+	return (u32)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
 }
 
 int p2pbuf_path_judge(struct dma_buf_attachment *attach, struct sg_table *sgt,

@@ -121,14 +121,6 @@ struct path_judge {
 	struct p2pbuf_path_info *info;
 };
 
-/* The form in which the uapi names a function; see p2pbuf_path_info. */
-static u32 path_function_id(struct pci_dev *pdev)
-{
-	if (!pdev || pci_domain_nr(pdev->bus) >= U16_MAX)
-		return P2PBUF_PATH_NO_DEVICE;
-	return (u32)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
-}
-
 static bool path_under_hypervisor(void)
 {
 #ifdef CONFIG_X86
@@ -144,7 +136,7 @@ static int path_refuse(struct path_judge *j, u32 reason,
 {
 	j->info->path = P2PBUF_PATH_REFUSED;
 	j->info->reason = reason;
-	j->info->blocker = path_function_id(blocker);
+	j->info->blocker = p2pbuf_function_id(blocker);
 	j->info->blocker_acs = acs;
 	return path_errno[reason];
 }
@@ -167,7 +159,7 @@ static int path_note_bar(struct path_judge *j, struct path_range *bar)
 	if (j->bar)
 		return 0;
 	j->bar = bar;
-	j->info->exporter = path_function_id(bar->owner);
+	j->info->exporter = p2pbuf_function_id(bar->owner);
 	j->info->exporter_bar = bar->bar;
 	return 0;
 }
@@ -180,7 +172,7 @@ static int path_judge_bridge(struct path_judge *j, struct path_range *bar)
 	int ret;
 
 	if (path_route_forwards(bar, j->importer)) {
-		j->info->blocker = path_function_id(route->redirector);
+		j->info->blocker = p2pbuf_function_id(route->redirector);
 		j->info->blocker_acs = route->acs;
 		return path_accept(j, P2PBUF_PATH_BRIDGE);
 	}
@@ -578,7 +570,7 @@ int p2pbuf_path_judge(struct dma_buf_attachment *attach, struct sg_table *sgt,
 	dma_resv_assert_held(attach->dmabuf->resv);
 
 	*info = (struct p2pbuf_path_info){
-		.importer = path_function_id(j.importer),
+		.importer = p2pbuf_function_id(j.importer),
 		.exporter = P2PBUF_PATH_NO_DEVICE,
 		.blocker = P2PBUF_PATH_NO_DEVICE,
 		.generation = info->generation,

@@ -15,6 +15,7 @@
 #include <drm/drm_ioctl.h>
 
 #include "exporter.h"
+#include "p2pbuf_core.h"
 
 static bool p2pbuf_placement_is_valid(u32 placement)
 {
@@ -37,7 +38,7 @@ static int p2pbuf_ioctl_device_info(struct drm_device *drm, void *data,
 	*info = (struct drm_p2pbuf_device_info) {
 		.vram_size = p2pbuf_region_vram_size(region),
 		.vram_used = p2pbuf_ttm_vram_used(region),
-		.pci = pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev),
+		.pci = p2pbuf_function_id(pdev),
 		.bar = region->bar,
 		.page_size = PAGE_SIZE,
 		.resident_limit = account->limit,
