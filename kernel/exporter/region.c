@@ -224,6 +224,46 @@ static int p2pbuf_region_init_p2pdma(struct p2pbuf_region *region)
 	return region->provider ? 0 : -ENODEV;
 }
 
+/*
+ * Call @fn for every object that is alive, until it fails. Objects that come
+ * while this runs may be missed; callers see to it that it does not matter.
+ */
+static int p2pbuf_region_for_each(struct p2pbuf_region *region,
+				  int (*fn)(struct p2pbuf_object *obj))
+{
+	struct p2pbuf_object *obj;
+	LIST_HEAD(todo);
+	int ret = 0;
+
+	spin_lock(&region->objects_lock);
+	list_splice_init(&region->objects, &todo);
+	while (!list_empty(&todo) && !ret) {
+		obj = list_first_entry(&todo, struct p2pbuf_object,
+				       region_node);
+		list_move_tail(&obj->region_node, &region->objects);
+		/* A dead one waits for its fences; TTM knows it. */
+		if (!kref_get_unless_zero(&obj->tbo.base.refcount))
+			continue;
+		spin_unlock(&region->objects_lock);
+
+		ret = fn(obj);
+		drm_gem_object_put(&obj->tbo.base);
+		cond_resched();
+
+		spin_lock(&region->objects_lock);
+	}
+	list_splice_tail(&todo, &region->objects);
+	spin_unlock(&region->objects_lock);
+	return ret;
+}
+
+/* Unplugged, so none comes any more: creating is entering. */
+static void p2pbuf_region_leave(struct p2pbuf_region *region)
+{
+	p2pbuf_region_for_each(region, p2pbuf_object_unplug);
+	p2pbuf_paged_unplug(region);
+}
+
 /**
  * p2pbuf_region_register() - offer a BAR range as a DRM render node
  * @desc: the range; not needed after the call
@@ -284,7 +324,7 @@ p2pbuf_region_register(const struct p2pbuf_region_desc *desc)
 	p2pbuf_debugfs_init(region);
 	ret = drm_dev_register(&region->drm, 0);
 	if (ret)
-		goto fini_vram;
+		goto empty_vram;
 
 	drm_info(&region->drm,
 		 "BAR %u of %s: %llu MiB%s%s, renderD%d\n", region->bar,
@@ -294,6 +334,10 @@ p2pbuf_region_register(const struct p2pbuf_region_desc *desc)
 		 region->drm.render->index);
 	return region;
 
+empty_vram:
+	/* One node may have been there, and somebody quick enough to use it. */
+	unmap_mapping_range(region->drm.anon_inode->i_mapping, 0, 0, 1);
+	p2pbuf_region_leave(region);
 fini_vram:
 	p2pbuf_ttm_unplug(region);
 unmap_io:
@@ -305,39 +349,6 @@ put_drm:
 	return ERR_PTR(ret);
 }
 EXPORT_SYMBOL_GPL(p2pbuf_region_register);
-
-/*
- * Call @fn for every object that is alive, until it fails. Objects that come
- * while this runs may be missed; callers see to it that it does not matter.
- */
-static int p2pbuf_region_for_each(struct p2pbuf_region *region,
-				  int (*fn)(struct p2pbuf_object *obj))
-{
-	struct p2pbuf_object *obj;
-	LIST_HEAD(todo);
-	int ret = 0;
-
-	spin_lock(&region->objects_lock);
-	list_splice_init(&region->objects, &todo);
-	while (!list_empty(&todo) && !ret) {
-		obj = list_first_entry(&todo, struct p2pbuf_object,
-				       region_node);
-		list_move_tail(&obj->region_node, &region->objects);
-		/* A dead one waits for its fences; TTM knows it. */
-		if (!kref_get_unless_zero(&obj->tbo.base.refcount))
-			continue;
-		spin_unlock(&region->objects_lock);
-
-		ret = fn(obj);
-		drm_gem_object_put(&obj->tbo.base);
-		cond_resched();
-
-		spin_lock(&region->objects_lock);
-	}
-	list_splice_tail(&todo, &region->objects);
-	spin_unlock(&region->objects_lock);
-	return ret;
-}
 
 /**
  * p2pbuf_region_unregister() - take the render node back
@@ -357,9 +368,7 @@ static int p2pbuf_region_for_each(struct p2pbuf_region *region,
 void p2pbuf_region_unregister(struct p2pbuf_region *region)
 {
 	drm_dev_unplug(&region->drm);
-	/* None comes any more: creating is entering. */
-	p2pbuf_region_for_each(region, p2pbuf_object_unplug);
-	p2pbuf_paged_unplug(region);
+	p2pbuf_region_leave(region);
 	p2pbuf_ttm_unplug(region);
 	p2pbuf_region_unmap_io(region);
 	p2pbuf_paged_fini(region);
