@@ -53,6 +53,48 @@ static bool p2pbuf_attachment_is_cpu(const struct dma_buf_attachment *attach)
 	return attach->dev == p2pbuf_cpu_device();
 }
 
+/* The last address that a device can put on the bus. */
+static u64 p2pbuf_dma_limit(struct device *dev)
+{
+	return min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
+}
+
+/*
+ * Through the host bridge without an IOMMU the DMA API does compare, but it
+ * warns, and whoever attaches such a device must not be able to make a kernel
+ * warn. The path is not known to modules: a device behind the same switch is
+ * asked for as many address bits, though its bus addresses may be shorter.
+ */
+static bool p2pbuf_range_is_addressable(struct device *dev,
+					const struct phys_vec *range)
+{
+	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
+
+	if (domain && domain->type != IOMMU_DOMAIN_IDENTITY)
+		return true;
+	return phys_to_dma_unencrypted(dev, range->paddr) + range->len - 1 <=
+	       p2pbuf_dma_limit(dev);
+}
+
+/* Wherever the object may come to lie. */
+static bool p2pbuf_device_reaches(struct p2pbuf_object *obj, struct device *dev)
+{
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+	struct phys_vec range = { .paddr = region->start, .len = region->size };
+
+	/* The kernel's helper takes no other device than a PCI function. */
+	if (!dev_is_pci(dev))
+		return false;
+	if (!p2pbuf_object_is_movable(obj)) {
+		range.paddr = p2pbuf_object_phys(obj);
+		range.len = obj->tbo.base.size;
+	}
+	if (!p2pbuf_range_is_addressable(dev, &range))
+		return false;
+	/* Also fills the cache of dma_buf_phys_vec_to_sgt(). */
+	return pci_p2pdma_distance(region->pdev, dev, false) >= 0;
+}
+
 static bool p2pbuf_attachment_is_near(struct p2pbuf_object *obj,
 				      struct dma_buf_attachment *attach)
 {
@@ -66,12 +108,10 @@ static bool p2pbuf_attachment_is_near(struct p2pbuf_object *obj,
 	if (!drm_dev_enter(&region->drm, &idx))
 		return false;
 
-	/* The latter also fills the cache of dma_buf_phys_vec_to_sgt(). */
 	if (p2pbuf_attachment_is_cpu(attach))
 		near = p2pbuf_region_is_paged(region);
 	else
-		near = pci_p2pdma_distance(region->pdev, attach->dev,
-					   false) >= 0;
+		near = p2pbuf_device_reaches(obj, attach->dev);
 	drm_dev_exit(idx);
 	return near;
 }
@@ -224,12 +264,6 @@ free_sgt:
 	return ERR_PTR(ret);
 }
 
-/* The last address that a device can put on the bus. */
-static u64 p2pbuf_dma_limit(struct device *dev)
-{
-	return min_not_zero(dma_get_mask(dev), dev->bus_dma_limit);
-}
-
 /*
  * Nobody compares bus addresses with a device's DMA mask; a device that drops
  * the upper bits would write who knows where.
@@ -244,23 +278,6 @@ static bool p2pbuf_sgt_is_addressable(struct device *dev, struct sg_table *sgt)
 		if (sg_dma_address(sg) + sg_dma_len(sg) - 1 > limit)
 			return false;
 	return true;
-}
-
-/*
- * Through the host bridge without an IOMMU the DMA API does compare, but it
- * warns, and whoever attaches such a device must not be able to make a kernel
- * warn. The path is not known to modules: a device behind the same switch is
- * asked for as many address bits, though its bus addresses may be shorter.
- */
-static bool p2pbuf_range_is_addressable(struct device *dev,
-					const struct phys_vec *range)
-{
-	struct iommu_domain *domain = iommu_get_domain_for_dev(dev);
-
-	if (domain && domain->type != IOMMU_DOMAIN_IDENTITY)
-		return true;
-	return phys_to_dma_unencrypted(dev, range->paddr) + range->len - 1 <=
-	       p2pbuf_dma_limit(dev);
 }
 
 /* For the CPU: physical addresses, and nothing that would be mapped. */
@@ -462,8 +479,8 @@ static void p2pbuf_dmabuf_release(struct dma_buf *dmabuf)
 
 	/* A move may be telling importers through it right now. */
 	dma_resv_lock(dmabuf->resv, NULL);
-	if (obj->dmabuf == dmabuf)
-		obj->dmabuf = NULL;
+	/* Unless it has a new one, which comes without the resv. */
+	cmpxchg(&obj->dmabuf, dmabuf, NULL);
 	dma_resv_unlock(dmabuf->resv);
 
 	drm_gem_dmabuf_release(dmabuf);
@@ -511,9 +528,12 @@ struct dma_buf *p2pbuf_dmabuf_export(struct drm_gem_object *gem, int flags)
 	if (IS_ERR(dmabuf))
 		return dmabuf;
 
-	dma_resv_lock(gem->resv, NULL);
-	obj->dmabuf = dmabuf;
-	dma_resv_unlock(gem->resv);
+	/*
+	 * DRM holds a lock of the whole device here, and a move holds the resv
+	 * for as long as its victims' fences take. Nobody is attached, and who
+	 * will be maps under the resv: no move can need it before that.
+	 */
+	smp_store_release(&obj->dmabuf, dmabuf);
 	return dmabuf;
 }
 

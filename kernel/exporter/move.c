@@ -57,12 +57,15 @@ int p2pbuf_move_quiesce(struct p2pbuf_object *obj,
 			const struct p2pbuf_move_ctx *ctx)
 {
 	struct dma_resv *resv = obj->tbo.base.resv;
+	struct dma_buf *dmabuf;
 	long left;
 
 	dma_resv_assert_held(resv);
 
-	if (obj->dmabuf)
-		dma_buf_invalidate_mappings(obj->dmabuf);
+	/* It is not released before the resv is; see p2pbuf_dmabuf_export(). */
+	dmabuf = smp_load_acquire(&obj->dmabuf);
+	if (dmabuf)
+		dma_buf_invalidate_mappings(dmabuf);
 
 	if (ctx->nowait) {
 		if (dma_resv_test_signaled(resv, DMA_RESV_USAGE_BOOKKEEP))
