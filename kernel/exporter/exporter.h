@@ -207,7 +207,8 @@ struct p2pbuf_object {
 	bool suspended;
 	/*
 	 * The dma-buf while there is one. tbo.base.dma_buf does not do: DRM
-	 * clears it when the last handle is closed, and importers stay.
+	 * clears it when the last handle is closed, and importers stay. An
+	 * export sets it without the resv, see p2pbuf_dmabuf_export().
 	 */
 	struct dma_buf *dmabuf;
 	unsigned int pins;
@@ -218,8 +219,9 @@ struct p2pbuf_object {
 	unsigned int vram_mappings;
 	/* slots of io_urings that it is in; each holds a pin */
 	unsigned int registrations;
-	/* of the move that is under way */
+	/* of the move that is under way, and what it has driven out of VRAM */
 	unsigned long patience;
+	u64 drove;
 	struct delayed_work quarantine;
 	struct p2pbuf_charge charge;
 
@@ -268,6 +270,12 @@ struct p2pbuf_move_ctx {
 	 */
 	unsigned long patience;
 };
+
+/*
+ * So many times all that there is room for is driven out for one object. Who
+ * moves his back as fast as it is evicted would make it endless.
+ */
+#define P2PBUF_EVICT_ROUNDS	2
 
 /* For who comes again, and for who cannot. */
 #define P2PBUF_PAGES_SHORT	(HZ / 20)

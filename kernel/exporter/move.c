@@ -200,6 +200,8 @@ static int p2pbuf_move_to_vram_once(struct p2pbuf_object *obj,
 	if (ret)
 		return ret;
 
+	if (!ticket)
+		obj->drove = 0;
 	obj->asked = true;
 	ret = p2pbuf_object_to_vram(obj, ctx);
 	obj->asked = false;

@@ -3,9 +3,10 @@
  * Who may hold how much.
  *
  * Residency: an open file may hold so many bytes of VRAM. Going over it is
- * no error as long as older objects of the same file can be evicted instead;
- * nobody else's objects suffer. An object is charged to the file that created
- * it for as long as it is in VRAM, whoever else uses it.
+ * no error as long as older objects of the same file can be evicted instead,
+ * of which those that are busy are passed over; nobody else's objects suffer.
+ * An object is charged to the file that created it for as long as it is in
+ * VRAM, whoever else uses it.
  *
  * Pins: what is pinned in VRAM is lost to everybody else, so each user and
  * the region as a whole have a limit; CAP_SYS_RESOURCE overrides it, as it
@@ -78,37 +79,58 @@ static bool p2pbuf_account_evictable(const struct p2pbuf_object *obj)
 	       p2pbuf_object_is_movable(obj) && !p2pbuf_object_is_fixed(obj);
 }
 
+/**
+ * struct p2pbuf_account_search - a search for room in an account
+ * @victim: the first object that can be evicted, locked and referenced
+ * @contended: the first that somebody else has locked, referenced
+ * @dying: one is dead, and its bytes come back when its fences have signalled
+ * @entries: objects of the account
+ * @passed: the first victim that was busy, to be compared only
+ * @error: what it was
+ * @busy: how many were
+ * @evicted: bytes of those that were not
+ */
+struct p2pbuf_account_search {
+	struct p2pbuf_object *victim;
+	struct p2pbuf_object *contended;
+	bool dying;
+	size_t entries;
+	const struct p2pbuf_object *passed;
+	int error;
+	size_t busy;
+	u64 evicted;
+};
+
 /*
- * The first object of the account that can be evicted, locked and referenced.
- * If there is none, *@contended is one that somebody else has locked, also
- * referenced, or NULL.
- *
  * What is on the list is not freed while the account is locked, so a try of
  * the resv needs no reference.
  */
-static struct p2pbuf_object *
-p2pbuf_account_victim(struct p2pbuf_account *account,
-		      struct p2pbuf_object **contended)
+static void p2pbuf_account_look(struct p2pbuf_account *account,
+				struct p2pbuf_account_search *s)
 {
 	struct p2pbuf_object *obj;
 
 	lockdep_assert_held(&account->lock);
 
-	*contended = NULL;
+	s->victim = NULL;
+	s->contended = NULL;
+	s->dying = false;
+	s->entries = list_count_nodes(&account->lru);
 	list_for_each_entry(obj, &account->lru, account_node) {
-		if (!dma_resv_trylock(obj->tbo.base.resv)) {
-			if (!*contended &&
+		if (!kref_read(&obj->tbo.base.refcount)) {
+			s->dying = true;
+		} else if (!dma_resv_trylock(obj->tbo.base.resv)) {
+			if (!s->contended &&
 			    kref_get_unless_zero(&obj->tbo.base.refcount))
-				*contended = obj;
-			continue;
+				s->contended = obj;
+		} else if (p2pbuf_account_evictable(obj) &&
+			   kref_get_unless_zero(&obj->tbo.base.refcount)) {
+			s->victim = obj;
+			return;
+		} else {
+			dma_resv_unlock(obj->tbo.base.resv);
 		}
-		if (p2pbuf_account_evictable(obj) &&
-		    kref_get_unless_zero(&obj->tbo.base.refcount))
-			return obj;
-		dma_resv_unlock(obj->tbo.base.resv);
 	}
-
-	return NULL;
 }
 
 /* Only whoever brings a ww ticket may wait for a second resv. */
@@ -128,34 +150,60 @@ static int p2pbuf_account_wait(struct p2pbuf_object *contended,
 	return 0;
 }
 
+/* Who is busy is passed over: the next look finds others before him. */
+static int p2pbuf_account_drive_out(struct p2pbuf_account_search *s,
+				    const struct p2pbuf_move_ctx *ctx)
+{
+	int ret = p2pbuf_object_to_system(s->victim, ctx);
+
+	if (!ret)
+		s->evicted += s->victim->tbo.base.size;
+	if (ret != -EBUSY && ret != -ETXTBSY)
+		return ret;
+
+	p2pbuf_account_touch(s->victim);
+	if (!s->busy++) {
+		s->passed = s->victim;
+		s->error = ret;
+	}
+	return 0;
+}
+
+/* Were all tried, or driven out and brought back again and again? */
+static int p2pbuf_account_give_up(struct p2pbuf_object *obj,
+				  const struct p2pbuf_account_search *s)
+{
+	if (s->busy && (s->victim == s->passed || s->busy > s->entries))
+		return s->error;
+	if (s->evicted >= P2PBUF_EVICT_ROUNDS * obj->account->limit)
+		return -EDQUOT;
+	return 0;
+}
+
 /* One step towards room in the account. */
 static int p2pbuf_account_evict(struct p2pbuf_object *obj,
-				struct p2pbuf_object *victim,
-				struct p2pbuf_object *contended,
+				struct p2pbuf_account_search *s,
 				struct ww_acquire_ctx *ticket,
 				const struct p2pbuf_move_ctx *ctx)
 {
-	int ret = -EDQUOT;
+	struct p2pbuf_region *region = p2pbuf_object_region(obj);
+	int ret;
 
-	/* What was freed may come back soon. */
-	if (ctx->patience &&
-	    atomic_read(&p2pbuf_object_region(obj)->quarantined))
-		ret = -ETXTBSY;
-
-	if (victim) {
-		ret = p2pbuf_object_to_system(victim, ctx);
-		dma_resv_unlock(victim->tbo.base.resv);
-		drm_gem_object_put(&victim->tbo.base);
-	} else if (contended && ctx->nowait) {
-		ret = p2pbuf_refuse(p2pbuf_object_region(obj),
-				    P2PBUF_REFUSED_BUSY, -EBUSY);
-	} else if (contended) {
-		ret = p2pbuf_account_wait(contended, ticket);
+	if (s->victim) {
+		ret = p2pbuf_account_give_up(obj, s);
+		if (!ret)
+			ret = p2pbuf_account_drive_out(s, ctx);
+		dma_resv_unlock(s->victim->tbo.base.resv);
+		return ret;
 	}
-
-	if (contended)
-		drm_gem_object_put(&contended->tbo.base);
-	return ret;
+	if (s->contended && ctx->nowait)
+		return p2pbuf_refuse(region, P2PBUF_REFUSED_BUSY, -EBUSY);
+	if (s->contended)
+		return p2pbuf_account_wait(s->contended, ticket);
+	/* What was freed may come back soon. */
+	if (ctx->patience && (s->dying || atomic_read(&region->quarantined)))
+		return -ETXTBSY;
+	return -EDQUOT;
 }
 
 /**
@@ -165,13 +213,14 @@ static int p2pbuf_account_evict(struct p2pbuf_object *obj,
  *
  * Return: 0; -EDQUOT when the limit does not allow it; -EAGAIN when it might
  * with the resv locked by a ww ticket; -ETXTBSY when it might after I/O by
- * address has ended; or why an eviction failed.
+ * address has ended, or a dead object's fences have signalled; or why an
+ * eviction failed.
  */
 int p2pbuf_account_charge(struct p2pbuf_object *obj,
 			  const struct p2pbuf_move_ctx *ctx)
 {
 	struct p2pbuf_account *account = obj->account;
-	struct p2pbuf_object *victim, *contended;
+	struct p2pbuf_account_search s = {};
 	struct ww_acquire_ctx *ticket;
 	int ret = 0;
 
@@ -188,10 +237,16 @@ int p2pbuf_account_charge(struct p2pbuf_object *obj,
 			spin_unlock(&account->lock);
 			return 0;
 		}
-		victim = p2pbuf_account_victim(account, &contended);
+		p2pbuf_account_look(account, &s);
 		spin_unlock(&account->lock);
 
-		ret = p2pbuf_account_evict(obj, victim, contended, ticket, ctx);
+		ret = p2pbuf_account_evict(obj, &s, ticket, ctx);
+		if (s.victim)
+			drm_gem_object_put(&s.victim->tbo.base);
+		if (s.contended)
+			drm_gem_object_put(&s.contended->tbo.base);
+		if (!ret && ctx->interruptible && signal_pending(current))
+			ret = -ERESTARTSYS;
 	}
 
 	if (ret == -EDQUOT)

@@ -86,27 +86,34 @@ ttm_ctx(const struct p2pbuf_move_ctx *ctx)
 	};
 }
 
+/* @obj: whose pages they are, to be looked at under its resv only */
+struct p2pbuf_tt {
+	struct ttm_tt tt;
+	struct p2pbuf_object *obj;
+};
+
 static struct ttm_tt *p2pbuf_ttm_tt_create(struct ttm_buffer_object *tbo,
 					   u32 flags)
 {
-	struct ttm_tt *tt;
+	struct p2pbuf_tt *p;
 
-	tt = kzalloc_obj(*tt);
-	if (!tt)
+	p = kzalloc_obj(*p);
+	if (!p)
 		return NULL;
 
-	if (ttm_tt_init(tt, tbo, flags, ttm_cached, 0)) {
-		kfree(tt);
+	p->obj = tbo_to_object(tbo);
+	if (ttm_tt_init(&p->tt, tbo, flags, ttm_cached, 0)) {
+		kfree(p);
 		return NULL;
 	}
 
-	return tt;
+	return &p->tt;
 }
 
 static void p2pbuf_ttm_tt_destroy(struct ttm_device *ttm, struct ttm_tt *tt)
 {
 	ttm_tt_fini(tt);
-	kfree(tt);
+	kfree(container_of(tt, struct p2pbuf_tt, tt));
 }
 
 static void p2pbuf_ttm_paged_unpopulate(struct ttm_device *ttm,
@@ -124,9 +131,16 @@ static void p2pbuf_ttm_paged_unpopulate(struct ttm_device *ttm,
 static int p2pbuf_ttm_paged_populate(struct ttm_device *ttm, struct ttm_tt *tt,
 				     struct ttm_operation_ctx *ctx)
 {
-	gfp_t gfp = GFP_USER | __GFP_ACCOUNT;
+	struct p2pbuf_object *obj = container_of(tt, struct p2pbuf_tt, tt)->obj;
+	gfp_t gfp = GFP_USER;
 	u32 i;
 
+	/*
+	 * Who wants the memory pays, not who drives the object out of VRAM:
+	 * his cgroup would be filled by others, or would keep him from VRAM.
+	 */
+	if (obj && (obj->asked || !obj->generation))
+		gfp |= __GFP_ACCOUNT;
 	if (ctx->gfp_retry_mayfail)
 		gfp |= __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
 	if (tt->page_flags & TTM_TT_FLAG_ZERO_ALLOC)
@@ -167,12 +181,33 @@ static void p2pbuf_ttm_evict_flags(struct ttm_buffer_object *tbo,
 {
 	struct p2pbuf_object *obj = tbo_to_object(tbo);
 
-	if (!obj || !p2pbuf_object_is_movable(obj))
+	/* What is lost has no place to go to either. */
+	if (!obj || obj->gone || !p2pbuf_object_is_movable(obj))
 		placement->num_placement = 0;
 	else if (tbo_in_vram(tbo))
 		*placement = placement_tt;
 	else
 		*placement = placement_system;
+}
+
+/*
+ * TTM searches for room for as long as there are victims, and looks at signals
+ * only where it has to sleep. What ends the search here is EINTR, for TTM logs
+ * any other failed eviction; p2pbuf_ttm_to_vram() undoes that.
+ */
+static bool p2pbuf_ttm_drove_enough(struct p2pbuf_region *region,
+				    const struct ttm_operation_ctx *ctx)
+{
+	return ctx->bytes_moved >=
+	       P2PBUF_EVICT_ROUNDS * p2pbuf_region_vram_size(region);
+}
+
+static int p2pbuf_ttm_may_evict(struct p2pbuf_region *region,
+				const struct ttm_operation_ctx *ctx)
+{
+	if (ctx->interruptible && signal_pending(current))
+		return -ERESTARTSYS;
+	return p2pbuf_ttm_drove_enough(region, ctx) ? -EINTR : 0;
 }
 
 /*
@@ -200,13 +235,19 @@ static int p2pbuf_ttm_move(struct ttm_buffer_object *tbo, bool evict,
 	from_vram = tbo_in_vram(tbo);
 	to_vram = to->mem_type == TTM_PL_VRAM;
 
+	if (evict && from_vram) {
+		ret = p2pbuf_ttm_may_evict(region, ctx);
+		if (ret)
+			return ret;
+	}
 	ret = p2pbuf_move_quiesce(obj, &move);
 	/*
 	 * A victim that is busy ends an impatient search for room. TTM logs
 	 * every failed eviction as an error unless it was interrupted; anybody
-	 * could fill the log. p2pbuf_ttm_to_vram() undoes this.
+	 * could fill the log. p2pbuf_ttm_to_vram() undoes this. A swap-out,
+	 * whoever it is for, passes over who is busy.
 	 */
-	if (ret == -EBUSY && evict && ctx->no_wait_gpu)
+	if (ret == -EBUSY && evict && from_vram && ctx->no_wait_gpu)
 		ret = -EINTR;
 	if (!ret && (from_vram || to_vram)) {
 		move.patience = evict ? P2PBUF_PAGES_SHORT : obj->patience;
@@ -619,7 +660,12 @@ int p2pbuf_ttm_to_vram(struct p2pbuf_object *obj,
 	int ret;
 
 	obj->patience = ctx->patience;
+	/* One budget for all tries of a move. */
+	tctx.bytes_moved = obj->drove;
 	ret = ttm_bo_validate(&obj->tbo, &placement_vram, &tctx);
+	obj->drove = tctx.bytes_moved;
+	if (ret == -EINTR && p2pbuf_ttm_drove_enough(region, &tctx))
+		return -ENOSPC;
 	/* There will be space when somebody's I/O is over. */
 	if ((ret == -EINTR || ret == -ENOSPC) &&
 	    busy != atomic64_read(&region->busy_victims))
