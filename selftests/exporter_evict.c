@@ -4,18 +4,28 @@
  * order, and that nobody loses a byte.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/time.h>
+
+#include <linux/dma-buf.h>
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_edu.h"
 #include "p2pbuf_test_exporter.h"
+#include "p2pbuf_test_mock.h"
 #include "p2pbuf_test_region.h"
 #include "p2pbuf_test_until.h"
 
 #define MIB		(1ULL << 20)
 #define VRAM		P2PBUF_PLACEMENT_VRAM
 #define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
 
 static __u32 placement(int fd, __u32 handle)
 {
@@ -266,6 +276,177 @@ TEST_F_TIMEOUT(evict, nowait_does_not_queue, 120)
 	EXPECT_EQ(0, w.error);
 }
 
+/* ---- who holds up whom ------------------------------------------------------- */
+
+/* An object that waits for room, and is exported meanwhile. */
+struct exported {
+	int fd;
+	__u32 handle;
+	int dmabuf;
+	atomic_bool done;
+	pthread_t thread;
+};
+
+static void *export_it(void *arg)
+{
+	struct exported *e = arg;
+
+	e->dmabuf = ptx_export(e->fd, e->handle, true);
+	atomic_store(&e->done, true);
+	return NULL;
+}
+
+/* What every program does: its own file, and an object. */
+struct passer_by {
+	int error;
+	atomic_bool done;
+	pthread_t thread;
+};
+
+static void *pass_by(void *arg)
+{
+	struct passer_by *p = arg;
+	struct drm_p2pbuf_gem_create bo;
+	int fd = ptx_open(0);
+
+	p->error = fd < 0 ? fd : ptx_create(fd, 4096, SYSTEM, 0, &bo);
+	if (!p->error)
+		p->error = ptx_close(fd, bo.handle);
+	close(fd);
+	atomic_store(&p->done, true);
+	return NULL;
+}
+
+static void *move_in(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->error = ptx_move(w->fd, w->bo.handle, VRAM, 0);
+	atomic_store(&w->done, true);
+	return NULL;
+}
+
+/*
+ * DRM exports with a lock held that all of the device's clients need. An object
+ * that waits for room keeps neither its exporter nor them.
+ */
+TEST_F_TIMEOUT(evict, export_holds_up_nobody, 120)
+{
+	struct exported export = { .fd = self->fd };
+	struct drm_p2pbuf_gem_create bo;
+	struct waiter w = { .fd = self->fd };
+	struct slow_leaver slow = {};
+	struct passer_by other = {};
+	int ret;
+
+	ASSERT_EQ(0, ptx_create(self->fd, MIB, SYSTEM, 0, &bo));
+	ASSERT_EQ(0, ptx_create(self->fd, self->vram_size, SYSTEM, 0, &w.bo));
+	export.handle = w.bo.handle;
+	ret = slow_leaver_start(&slow, self->fd, self->vram_size, 60000);
+	if (ret == -ENODEV || ret == -EREMOTEIO) {
+		slow_leaver_end(&slow);
+		SKIP(return, "no device that can reach the BAR");
+	}
+	ASSERT_EQ(0, ret);
+	ASSERT_EQ(0, pthread_create(&w.thread, NULL, move_in, &w));
+	/* It stands in line, see nowait_does_not_queue, and has its resv then. */
+	EXPECT_TRUE(ptk_until(ptx_move(self->fd, bo.handle, VRAM,
+				       P2PBUF_MOVE_NOWAIT) == -EBUSY, 10000));
+	usleep(100000);
+	ASSERT_EQ(0, pthread_create(&export.thread, NULL, export_it, &export));
+	EXPECT_TRUE(ptk_until(atomic_load(&export.done), 5000));
+	ASSERT_EQ(0, pthread_create(&other.thread, NULL, pass_by, &other));
+	EXPECT_TRUE(ptk_until(atomic_load(&other.done), 5000));
+	EXPECT_FALSE(atomic_load(&slow.done));
+	EXPECT_FALSE(atomic_load(&w.done));
+	slow_leaver_end(&slow);
+	pthread_join(slow.thread, NULL);
+	pthread_join(w.thread, NULL);
+	pthread_join(export.thread, NULL);
+	pthread_join(other.thread, NULL);
+	EXPECT_EQ(0, slow.error);
+	EXPECT_EQ(0, w.error);
+	EXPECT_EQ(0, other.error);
+	EXPECT_LE(0, export.dmabuf);
+	close(export.dmabuf);
+}
+
+#define FEEDERS		3
+
+/* Has its own object in VRAM again and again, whoever wants the room. */
+struct feeder {
+	atomic_bool *stop;
+	__u64 size;
+	int error;
+	pthread_t thread;
+};
+
+static void *feed(void *arg)
+{
+	struct feeder *f = arg;
+	struct drm_p2pbuf_gem_create bo;
+	int fd = ptx_open(0), ret;
+	sigset_t alarm;
+
+	/* It is for the other one. */
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+	f->error = ptx_create(fd, f->size, VRAM, 0, &bo);
+	while (!f->error && !atomic_load(f->stop)) {
+		ret = ptx_move(fd, bo.handle, VRAM, 0);
+		/* The other one is just as hungry. */
+		if (ret && ret != -ENOSPC)
+			f->error = ret;
+	}
+	close(fd);
+	return NULL;
+}
+
+/*
+ * What can never fit drives out everybody else, who come back. That ends all the
+ * same; and at once for who is told to stop.
+ */
+TEST_F_TIMEOUT(evict, what_never_fits_gives_up, 120)
+{
+	struct feeder feeders[FEEDERS] = {};
+	/* Again and again: one may come just when the move has given up. */
+	const struct itimerval never = {}, soon = {
+		.it_interval.tv_usec = 500000, .it_value.tv_usec = 500000,
+	};
+	struct drm_p2pbuf_gem_move move = { .placement = VRAM };
+	struct drm_p2pbuf_gem_create fixed, bo;
+	struct sigaction action = { .sa_handler = on_alarm };
+	atomic_bool stop = false;
+	int i, ret;
+
+	ASSERT_EQ(0, ptx_create(self->fd, 4096, VRAM, P2PBUF_CREATE_VRAM_ONLY,
+				&fixed));
+	ASSERT_EQ(0, ptx_create(self->fd, self->vram_size, SYSTEM, 0, &bo));
+	for (i = 0; i < FEEDERS; i++) {
+		feeders[i].stop = &stop;
+		feeders[i].size = self->vram_size / 4 & ~4095ULL;
+		ASSERT_EQ(0, pthread_create(&feeders[i].thread, NULL, feed,
+					    &feeders[i]));
+	}
+	EXPECT_EQ(-ENOSPC, ptx_move(self->fd, bo.handle, VRAM, 0));
+	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	sigaction(SIGALRM, &action, NULL);
+	move.handle = bo.handle;
+	setitimer(ITIMER_REAL, &soon, NULL);
+	do {
+		ret = ioctl(self->fd, DRM_IOCTL_P2PBUF_GEM_MOVE, &move);
+	} while (ret && errno == ENOSPC);
+	EXPECT_EQ(-1, ret);
+	EXPECT_EQ(EINTR, errno);
+	setitimer(ITIMER_REAL, &never, NULL);
+	atomic_store(&stop, true);
+	for (i = 0; i < FEEDERS; i++) {
+		pthread_join(feeders[i].thread, NULL);
+		EXPECT_EQ(0, feeders[i].error);
+	}
+}
+
 #define CROWD		4
 #define ROUNDS		8
 
@@ -461,6 +642,67 @@ TEST_F_TIMEOUT(limit, nowait_does_not_wait_for_a_victim, 120)
 	slow_leaver_end(&slow);
 	pthread_join(slow.thread, NULL);
 	EXPECT_EQ(0, slow.error);
+}
+
+/* The oldest is in use: the next one gives way, as it would for somebody else. */
+TEST_F_TIMEOUT(limit, busy_victim_is_passed_over, 120)
+{
+	__u64 half = self->limit / 2 & ~4095ULL;
+	struct drm_p2pbuf_gem_create busy, idle, bo;
+	int edu, dmabuf, id;
+	__u32 p2p;
+
+	edu = pte_open();
+	if (edu == -ENODEV)
+		SKIP(return, "no device that can reach the BAR");
+	ASSERT_LE(0, edu);
+	ASSERT_EQ(0, ptx_create(self->fd, half, VRAM, 0, &busy));
+	dmabuf = ptx_export(self->fd, busy.handle, true);
+	ASSERT_LE(0, dmabuf);
+	id = pte_attach(edu, dmabuf, P2PBUF_EDU_GOOD, &p2p);
+	ASSERT_LE(0, id);
+	if (p2p) {
+		ASSERT_EQ(0, pte_map(edu, id, NULL));
+		ASSERT_EQ(0, pte_fence(edu, id, 100000));
+		/* Mapping is use: this one is younger. */
+		ASSERT_EQ(0, ptx_create(self->fd, half, VRAM, 0, &idle));
+		EXPECT_EQ(0, ptx_create(self->fd, half, VRAM, 0, &bo));
+		EXPECT_EQ(VRAM, placement(self->fd, busy.handle));
+		EXPECT_EQ(SYSTEM, placement(self->fd, idle.handle));
+	}
+	close(edu);
+	close(dmabuf);
+	if (!p2p)
+		SKIP(return, "no device that can reach the BAR");
+}
+
+/* Gone, but for its fence: what it held comes back when that has signalled. */
+TEST_F_TIMEOUT(limit, dead_object_is_waited_for, 120)
+{
+	struct dma_buf_export_sync_file out = { .flags = DMA_BUF_SYNC_RW };
+	struct dma_buf_import_sync_file in = { .flags = DMA_BUF_SYNC_RW };
+	struct drm_p2pbuf_gem_create bo, next;
+	int mock = ptm_open(), buffer, dmabuf;
+
+	if (mock == -ENOENT)
+		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
+	ASSERT_LE(0, mock);
+	buffer = ptm_create(mock, 4096, P2PBUF_MOCK_PAGES, 0);
+	ASSERT_LE(0, buffer);
+	ASSERT_LE(0, ptm_fence(mock, buffer, P2PBUF_MOCK_WRITE, 3000, 0));
+	ASSERT_EQ(0, ptx_ioctl(buffer, DMA_BUF_IOCTL_EXPORT_SYNC_FILE, &out));
+	ASSERT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &bo));
+	dmabuf = ptx_export(self->fd, bo.handle, true);
+	ASSERT_LE(0, dmabuf);
+	in.fd = out.fd;
+	ASSERT_EQ(0, ptx_ioctl(dmabuf, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &in));
+	close(dmabuf);
+	ASSERT_EQ(0, ptx_close(self->fd, bo.handle));
+	EXPECT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &next));
+	EXPECT_EQ(VRAM, placement(self->fd, next.handle));
+	close(out.fd);
+	close(buffer);
+	close(mock);
 }
 
 TEST_F(limit, too_big_is_edquot)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
@@ -494,6 +495,63 @@ TEST_F_TIMEOUT(paged, unplug_under_io, 120)
 	munmap(p, SIZE);
 	ASSERT_EQ(0, ptr_probe(&self->rig.region));
 	self->rig.up = true;
+}
+
+/* ---- whose memory it is ------------------------------------------------------- */
+
+#define GROUP		"/sys/fs/cgroup/p2pbuf_test"
+
+/* A group that may have no more than @bytes; or there are no such limits. */
+static int group_make(__u64 bytes)
+{
+	char limit[32];
+	int ret = ptk_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+
+	if (!ret && mkdir(GROUP, 0700) && errno != EEXIST)
+		ret = -errno;
+	snprintf(limit, sizeof(limit), "%llu", bytes);
+	return ret ? ret : ptk_write(GROUP "/memory.max", limit);
+}
+
+static int create_in_group(const struct ptr_region *region, __u64 size)
+{
+	struct drm_p2pbuf_gem_create bo;
+	int fd, ret;
+
+	ret = ptk_write(GROUP "/cgroup.procs", "0");
+	if (ret)
+		return ret;
+	fd = ptr_open(region);
+	if (fd < 0)
+		return fd;
+	ret = ptx_create(fd, size, VRAM, 0, &bo);
+	close(fd);
+	return ret;
+}
+
+/*
+ * Who needs VRAM drives others out of it; he does not pay for what they have in
+ * system memory then.
+ */
+TEST_F_TIMEOUT(paged, eviction_is_free, 120)
+{
+	struct drm_p2pbuf_gem_create bo;
+	__u64 size = self->rig.info.vram_size;
+	int status;
+	pid_t pid;
+
+	if (group_make(size / 2))
+		SKIP(return, "no cgroup with a limit of memory");
+	ASSERT_EQ(0, ptx_create(self->rig.fd, size, VRAM, 0, &bo));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(-create_in_group(&self->rig.region, size));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(0, WEXITSTATUS(status));
+	EXPECT_EQ(SYSTEM, ptp_placement(self->rig.fd, bo.handle));
+	EXPECT_EQ(0, rmdir(GROUP));
 }
 
 TEST_HARNESS_MAIN

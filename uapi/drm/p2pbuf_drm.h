@@ -24,12 +24,13 @@
  *	EDOM		size or offset not a multiple of 4096, or size 0
  *	ERANGE		a window outside the region
  *	EPERM		a window without CAP_SYS_RAWIO
- *	ENOSPC		VRAM cannot hold the object, even after eviction; also
+ *	ENOSPC		VRAM cannot hold the object, even after all of it was
+ *			evicted twice, if others come back as fast; also
  *			when an object larger than VRAM is to be created in
  *			system memory
  *	ENOMEM		system memory exhausted
  *	EDQUOT		over the file's residency limit and nothing of the file
- *			can be evicted, or over a pin limit (VRAM-only objects
+ *			can be evicted (EBUSY when it only is in use), or over a pin limit (VRAM-only objects
  *			count as pinned; CAP_SYS_RESOURCE overrides; what is
  *			pinned in system memory counts against RLIMIT_MEMLOCK)
  *	EBUSY		the object is pinned or CPU-mapped by the kernel, or
@@ -144,7 +145,8 @@ extern "C" {
  * struct drm_p2pbuf_device_info - DRM_IOCTL_P2PBUF_DEVICE_INFO
  * @vram_size: out, bytes of the region
  * @vram_used: out, bytes of it allocated now, by anybody
- * @pci: out, the function, as domain << 16 | bus << 8 | devfn
+ * @pci: out, the function, as domain << 16 | bus << 8 | devfn; 0xffffffff in a
+ *	PCI domain that 16 bits cannot hold (below a VMD)
  * @bar: out, the BAR the region lies in
  * @flags: out, P2PBUF_DEVICE_* bits
  * @page_size: out, unit of size and offset, 4096
