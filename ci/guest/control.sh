@@ -10,6 +10,14 @@ kasan)
 	modprobe lkdtm || exit 1
 	echo READ_AFTER_FREE >/sys/kernel/debug/provoke-crash/DIRECT
 	;;
+ubsan)
+	modprobe lkdtm || exit 1
+	echo ARRAY_BOUNDS >/sys/kernel/debug/provoke-crash/DIRECT
+	;;
+fence | order | dma)
+	modprobe p2pbuf_control "wrong=$1" || exit 1
+	rmmod p2pbuf_control
+	;;
 kmemleak)
 	modprobe kmemleak-test || exit 1
 	rmmod kmemleak-test
