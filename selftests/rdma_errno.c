@@ -740,6 +740,69 @@ TEST_F_TIMEOUT(import, grant_refused, 120)
 	close(peer);
 }
 
+#define SEGMENTS	32u
+
+static struct p2pbuf_rdma_cmd page_to(__u32 remote_id, __u32 local_id)
+{
+	return (struct p2pbuf_rdma_cmd){
+		.local_id = local_id, .remote_id = remote_id, .length = 4096,
+	};
+}
+
+/*
+ * Granted while a request of ours has it registered: what the peer hears of is
+ * a registration that has the rights, which is the next one. That the buffer
+ * cannot be moved meanwhile keeps the first one until its last key is there.
+ */
+static void granted_meanwhile(struct __test_metadata *_metadata,
+			      IMPORT_DATA *self, int fd, int id)
+{
+	struct p2pbuf_rdma_cmd there = page_to(64, id), back = page_to(id, 1);
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	int hold;
+
+	ASSERT_EQ(id, ptd_import(a->fd, fd, id));
+	ptd_prep(&b->ring, b->fd, P2PBUF_RDMA_URING_WRITE, &back, 0);
+	ASSERT_EQ(1, io_uring_submit(&b->ring));
+	hold = ptm_hold(self->mock, fd, P2PBUF_MOCK_HOLD_PLAIN, 20);
+	ASSERT_LT(0, hold);
+	ASSERT_EQ(0, ptm_hold_wait(self->mock, hold, P2PBUF_MOCK_HOLD_HELD,
+				   PTM_LONG_MS));
+	ptd_prep(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE, &there, 0);
+	ASSERT_EQ(1, io_uring_submit(&a->ring));
+	usleep(25 * (id - 1));
+	ASSERT_EQ(0, ptd_grant(a->fd, id, PTD_BOTH));
+	ASSERT_EQ(4096, ptd_wait(&a->ring, NULL))
+		TH_LOG("round %d", id);
+	ASSERT_EQ(4096, ptd_wait(&b->ring, NULL))
+		TH_LOG("round %d", id);
+	ptm_call(self->mock, P2PBUF_MOCK_CLOSE, hold);
+	ASSERT_EQ(0, ptd_release(a->fd, id));
+}
+
+TEST_F_TIMEOUT(import, granted_while_registered, 120)
+{
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	struct p2pbuf_rdma_remote_info remote;
+	int fd, peer, id;
+
+	if (host_memory_bounces())
+		SKIP(return, "%s", bounces);
+	fd = ptm_create(self->mock, SEGMENTS * 2 * PTD_MIB, P2PBUF_MOCK_PAGES,
+			0);
+	ASSERT_LE(0, fd);
+	peer = mock_buffer(self, P2PBUF_MOCK_PAGES, P2PBUF_MOCK_WHOLE);
+	ASSERT_LE(0, peer);
+	ASSERT_EQ(1, ptd_import(b->fd, peer, 1));
+	ASSERT_EQ(64, ptd_import(b->fd, peer, 64));
+	ASSERT_EQ(0, ptd_grant(b->fd, 64, PTD_BOTH));
+	ASSERT_EQ(0, ptd_remote_info(a->fd, 64, PTD_MS, &remote));
+	for (id = 1; id <= 24; id++)
+		granted_meanwhile(_metadata, self, fd, id);
+	close(fd);
+	close(peer);
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "hostile"))

@@ -63,12 +63,29 @@ static void buffer_withdraw(struct p2pbuf_rdma_conn *conn, u32 id)
 	p2pbuf_rdma_wire_pump(conn);
 }
 
-/* The last REG has completed: tell those that wait for it. */
+static int buffer_access(const struct p2pbuf_rdma_buffer *b)
+{
+	int access = 0;
+
+	if (b->rights & P2PBUF_RDMA_RIGHT_WRITE)
+		access |= IB_ACCESS_LOCAL_WRITE;
+	if (b->granted & P2PBUF_RDMA_RIGHT_READ)
+		access |= IB_ACCESS_REMOTE_READ;
+	if (b->granted & P2PBUF_RDMA_RIGHT_WRITE)
+		access |= IB_ACCESS_REMOTE_WRITE;
+	return access;
+}
+
+/*
+ * The last REG has completed: tell those that wait for it. A grant that came
+ * meanwhile ends this registration; the peer hears of the next one, which has
+ * the rights.
+ */
 static void buffer_registered(struct p2pbuf_rdma_buffer *b)
 {
 	b->phase = RDMA_VALID;
 	b->valid = b->nr;
-	if (b->granted)
+	if (b->granted && b->access == buffer_access(b))
 		buffer_say(b, RDMA_SAY_GRANT);
 	p2pbuf_rdma_io_unpark(b->conn);
 }
@@ -90,19 +107,6 @@ static void buffer_mgmt_done(struct ib_cq *cq, struct ib_wc *wc)
 		p2pbuf_rdma_segments_post(conn);
 	}
 	spin_unlock(&conn->io_lock);
-}
-
-static int buffer_access(const struct p2pbuf_rdma_buffer *b)
-{
-	int access = 0;
-
-	if (b->rights & P2PBUF_RDMA_RIGHT_WRITE)
-		access |= IB_ACCESS_LOCAL_WRITE;
-	if (b->granted & P2PBUF_RDMA_RIGHT_READ)
-		access |= IB_ACCESS_REMOTE_READ;
-	if (b->granted & P2PBUF_RDMA_RIGHT_WRITE)
-		access |= IB_ACCESS_REMOTE_WRITE;
-	return access;
 }
 
 /* The active reference of @m is handed over. */
