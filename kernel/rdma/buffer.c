@@ -63,6 +63,16 @@ static void buffer_withdraw(struct p2pbuf_rdma_conn *conn, u32 id)
 	p2pbuf_rdma_wire_pump(conn);
 }
 
+/*
+ * Not granted any more. What the peer knows of it, be it half of the keys, is
+ * leased and will be recalled; the other half is not said.
+ */
+static void buffer_ungrant(struct p2pbuf_rdma_buffer *b)
+{
+	b->granted = 0;
+	b->say &= ~RDMA_SAY_GRANT;
+}
+
 static int buffer_access(const struct p2pbuf_rdma_buffer *b)
 {
 	int access = 0;
@@ -151,7 +161,7 @@ static void buffer_map_failed(struct p2pbuf_rdma_buffer *b, int error)
 	/* There may be some who wait for the first grant. */
 	if (b->granted && conn->epochs[b->id])
 		set_bit(b->id, conn->hoped);
-	b->granted = 0;
+	buffer_ungrant(b);
 	buffer_withdraw(conn, b->id);
 }
 
@@ -443,7 +453,7 @@ int p2pbuf_rdma_buffer_grant(struct p2pbuf_rdma_buffer *b, u32 rights)
 	spin_lock(&conn->io_lock);
 	b->granting = false;
 	if (ret)
-		b->granted = 0;
+		buffer_ungrant(b);
 	else
 		p2pbuf_rdma_buffer_want(b);
 	/* Requests of ours may want it as well. */
@@ -472,7 +482,7 @@ int p2pbuf_rdma_buffer_recall(struct p2pbuf_rdma_buffer *b)
 	granted = b->granted;
 	remote = b->mapping &&
 		 b->access & (IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_WRITE);
-	b->granted = 0;
+	buffer_ungrant(b);
 	/* Between two registrations: there is nothing to be given back. */
 	if (!b->mapping)
 		buffer_withdraw(conn, b->id);
@@ -685,7 +695,7 @@ void p2pbuf_rdma_buffer_revoke(struct p2pbuf_rdma_buffer *b)
 
 	spin_lock(&conn->io_lock);
 	b->dying = true;
-	b->granted = 0;
+	buffer_ungrant(b);
 	if (conn->buffers[b->id] == b)
 		p2pbuf_rdma_io_fail_local(conn, b->id, -ENOENT);
 	/* Else it is said when the mapping has ended, if not by a recall. */

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Control messages when the peer acknowledges none: what has to wait for a
+ * place, and what is said in the last one.
+ *
+ * The peer is p2pbuf_test_peer.h. Grants fill its window, all places of it but
+ * the one that is kept for CREDIT.
+ */
+#include <liburing.h>
+
+#include "p2pbuf_test_rig.h"
+#include "p2pbuf_test_mock.h"
+#include "p2pbuf_test_rdma.h"
+#include "p2pbuf_test_peer.h"
+
+#define BUFFER		65536ull
+#define WINDOW		32	/* messages, and immediate data likewise */
+#define FILLS		(WINDOW - 1)
+#define MORE		40	/* grants: more than there are places */
+
+/* ---- the peer --------------------------------------------------------------- */
+
+/* The next message, if one comes within @ms. */
+static bool peer_looks(struct ptd_peer *p, struct ptd_wire_msg *m,
+		       unsigned int ms)
+{
+	struct ibv_wc wc;
+
+	if (!ptk_until(ibv_poll_cq(p->id->recv_cq, 1, &wc) == 1, ms) ||
+	    wc.status)
+		return false;
+	memcpy(m, p->memory->rx[p->received++], sizeof(*m));
+	return true;
+}
+
+/* As many grants as there are places; none of them is acknowledged. */
+static bool peer_is_filled(struct ptd_peer *p)
+{
+	struct ptd_wire_msg m;
+
+	while (p->received < FILLS) {
+		if (ptd_peer_receive(p, &m) || m.type != PTD_GRANT)
+			return false;
+		if (m.id == 1)
+			p->grant = m;
+	}
+	return true;
+}
+
+static bool peer_credit(struct ptd_peer *p, __u32 ack)
+{
+	struct ptd_wire_msg m = ptd_peer_message(p, PTD_CREDIT);
+
+	m.ack = ack;
+	return !ptd_peer_send(p, &m, 0);
+}
+
+/* Makes room when it is told to: each grant that comes then gives a right. */
+static int peer_makes_room(struct ptd_peer *p)
+{
+	struct ptd_wire_msg m;
+
+	if (!ptd_peer_wait() || !peer_credit(p, FILLS))
+		return 4;
+	while (peer_looks(p, &m, 1000 * ptk_slow()))
+		if (m.type != PTD_GRANT || !m.rights || m.id == MORE)
+			return 5;
+	return p->received == MORE - 1 ? 0 : 6;
+}
+
+/* rdma_window hostile PORT PART */
+static int hostile(char **argv)
+{
+	struct ptd_wire_hello hello = ptd_wire_hello();
+	struct ptd_peer p;
+	int ret;
+
+	if (ptd_peer_connect(&p, argv[2], &hello))
+		return 2;
+	if (!peer_is_filled(&p))
+		return 3;
+	ret = peer_makes_room(&p);
+	ptd_peer_wait();
+	ptd_peer_close(&p);
+	return ret;
+}
+
+/* ---- this side ------------------------------------------------------------- */
+
+FIXTURE(window) {
+	struct ptd_hostile peer;
+	struct io_uring ring;
+	int mock;
+	int buffer;
+	int listener;
+	int fd;
+};
+
+#define WINDOW_DATA FIXTURE_DATA(window)
+
+FIXTURE_SETUP(window)
+{
+	self->peer.pid = 0;
+	self->listener = ptd_open();
+	if (self->listener == -ENOENT)
+		SKIP(return, "no " PTD_NODE);
+	ASSERT_LE(0, self->listener);
+	self->mock = ptm_open();
+	if (self->mock < 0)
+		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
+	self->buffer = ptm_create(self->mock, BUFFER, P2PBUF_MOCK_PAGES, 0);
+	ASSERT_LE(0, self->buffer);
+	ASSERT_EQ(0, ptd_ring(&self->ring, WINDOW));
+	self->fd = ptd_open();
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(window)
+{
+	if (self->listener < 0 || self->mock < 0)
+		return;
+	ptd_hostile_kill(&self->peer);
+	io_uring_queue_exit(&self->ring);
+	close(self->fd);
+	close(self->listener);
+	close(self->buffer);
+	close(self->mock);
+}
+
+/* A peer that has been told of the first grants, @grants in all. */
+static bool window_fill(WINDOW_DATA *self, const char *part, __u32 grants)
+{
+	struct p2pbuf_rdma_limits limits = { .recall_ms = 20000 };
+	struct p2pbuf_rdma_info info;
+	int port = ptd_listen(self->listener);
+	__u32 id;
+
+	if (port < 0 || !ptd_hostile_start(&self->peer, port, part) ||
+	    ptd_accept(self->fd, self->listener, limits))
+		return false;
+	for (id = 1; id <= grants; id++)
+		if (ptd_import(self->fd, self->buffer, id) != (int)id ||
+		    ptd_grant(self->fd, id, PTD_BOTH))
+			return false;
+	return ptm_until(!ptd_info(self->fd, &info) &&
+			 info.messages_sent == FILLS &&
+			 info.registrations == grants);
+}
+
+static bool peer_ends_well(WINDOW_DATA *self)
+{
+	struct p2pbuf_rdma_info info;
+	bool up = !ptd_info(self->fd, &info) &&
+		  info.state == P2PBUF_RDMA_UP;
+
+	return ptd_hostile_go(&self->peer) &&
+	       ptd_hostile_ended(&self->peer) && up;
+}
+
+/* What waits for room is not said any more when it is not granted any more. */
+TEST_F_TIMEOUT(window, recalled_before_it_was_said, 120)
+{
+	struct p2pbuf_rdma_recall arg = { .size = sizeof(arg), .id = MORE };
+	struct p2pbuf_rdma_info info;
+	struct ptm_job recall;
+	int hold;
+
+	ASSERT_TRUE(window_fill(self, "room", MORE));
+	/* Keeps the registration, which is over with the recall. */
+	hold = ptm_hold(self->mock, self->buffer, P2PBUF_MOCK_HOLD_PLAIN,
+			PTM_LONG_MS);
+	ASSERT_LT(0, hold);
+	ASSERT_EQ(0, ptm_hold_wait(self->mock, hold, P2PBUF_MOCK_HOLD_HELD,
+				   PTM_LONG_MS));
+	ptm_start(&recall, self->fd, P2PBUF_RDMA_RECALL, &arg);
+	EXPECT_TRUE(ptm_blocked(&recall));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	EXPECT_TRUE(ptm_until(!ptd_info(self->fd, &info) &&
+			      info.messages_sent >= MORE - 1));
+	ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_RELEASE, hold));
+	EXPECT_EQ(0, ptm_finish(&recall));
+	EXPECT_TRUE(peer_ends_well(self));
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "hostile"))
+		return hostile(argv);
+	ptd_hostile_prepare(argv[0]);
+	return ptd_main(argc, argv);
+}
