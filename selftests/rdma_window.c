@@ -55,6 +55,25 @@ static bool peer_credit(struct ptd_peer *p, __u32 ack)
 	return !ptd_peer_send(p, &m, 0);
 }
 
+static bool peer_write_imm(struct ptd_peer *p, __u32 imm)
+{
+	struct ibv_sge sge = {
+		.addr = (uintptr_t)p->memory->tx, .length = 16,
+		.lkey = p->mr->lkey,
+	};
+	struct ibv_send_wr wr = {
+		.sg_list = &sge, .num_sge = 1,
+		.opcode = IBV_WR_RDMA_WRITE_WITH_IMM,
+		.send_flags = IBV_SEND_SIGNALED,
+		.imm_data = htonl(imm),
+		.wr.rdma = {
+			.remote_addr = 1ull << 40, .rkey = p->grant.keys[0],
+		},
+	};
+
+	return !ptd_peer_post(p, &wr);
+}
+
 /* Makes room when it is told to: each grant that comes then gives a right. */
 static int peer_makes_room(struct ptd_peer *p)
 {
@@ -68,6 +87,31 @@ static int peer_makes_room(struct ptd_peer *p)
 	return p->received == MORE - 1 ? 0 : 6;
 }
 
+/*
+ * The last place is not for immediate data that was taken: what this side says
+ * may fill the other window as well, and then it is the way out.
+ */
+static int peer_needs_the_last(struct ptd_peer *p)
+{
+	struct ptd_wire_msg m;
+	int i;
+
+	for (i = 0; i < WINDOW / 2; i++)
+		if (!peer_write_imm(p, i))
+			return 4;
+	if (!ptd_peer_wait())
+		return 5;
+	if (peer_looks(p, &m, 100))
+		return 6;
+	for (i = 0; i < WINDOW; i++)
+		if (!peer_credit(p, 0))
+			return 7;
+	if (!peer_looks(p, &m, 5000 * ptk_slow()))
+		return 8;
+	return m.type == PTD_CREDIT && m.ack >= WINDOW / 2 &&
+	       m.imm_ack == WINDOW / 2 ? 0 : 9;
+}
+
 /* rdma_window hostile PORT PART */
 static int hostile(char **argv)
 {
@@ -79,7 +123,7 @@ static int hostile(char **argv)
 		return 2;
 	if (!peer_is_filled(&p))
 		return 3;
-	ret = peer_makes_room(&p);
+	ret = argv[3][0] == 'r' ? peer_makes_room(&p) : peer_needs_the_last(&p);
 	ptd_peer_wait();
 	ptd_peer_close(&p);
 	return ret;
@@ -179,6 +223,22 @@ TEST_F_TIMEOUT(window, recalled_before_it_was_said, 120)
 			      info.messages_sent >= MORE - 1));
 	ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_RELEASE, hold));
 	EXPECT_EQ(0, ptm_finish(&recall));
+	EXPECT_TRUE(peer_ends_well(self));
+}
+
+TEST_F_TIMEOUT(window, last_place, 120)
+{
+	const struct p2pbuf_rdma_cmd none = {};
+	int i;
+
+	ASSERT_TRUE(window_fill(self, "last", FILLS));
+	for (i = 0; i < WINDOW / 2; i++)
+		ptd_prep(&self->ring, self->fd, P2PBUF_RDMA_URING_RECV, &none,
+			 0);
+	ASSERT_EQ(WINDOW / 2, io_uring_submit(&self->ring));
+	for (i = 0; i < WINDOW / 2; i++)
+		EXPECT_EQ(i, ptd_wait(&self->ring, NULL));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
 	EXPECT_TRUE(peer_ends_well(self));
 }
 

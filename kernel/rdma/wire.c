@@ -15,7 +15,9 @@
  * may be unseen, at most WINDOW. The last place of the window is kept for a
  * message that tells only that (CREDIT); it is sent when half a window has
  * been seen without a word. Two sides that have both filled their windows have
- * that place left, and the two CREDITs free both.
+ * that place left, and the two CREDITs free both. Half a window of immediate
+ * data that was taken is told in a CREDIT as well, but not in the last place: it
+ * may acknowledge too few messages to make room, and the other side do the same.
  *
  * Trust
  * -----
@@ -248,10 +250,13 @@ static bool wire_next(struct p2pbuf_rdma_conn *conn,
 	return false;
 }
 
-static bool wire_owes_credit(const struct p2pbuf_rdma_channel *c)
+/* Is a message to be sent that only acknowledges, and is there room for it? */
+static bool wire_may_credit(const struct p2pbuf_rdma_channel *c)
 {
-	return c->rx_seq - c->rx_told >= P2PBUF_RDMA_WINDOW / 2 ||
-	       c->imm_taken - c->imm_told >= P2PBUF_RDMA_IMM_WINDOW / 2;
+	if (c->rx_seq - c->rx_told >= P2PBUF_RDMA_WINDOW / 2)
+		return wire_has_room(c, P2PBUF_RDMA_WINDOW);
+	return c->imm_taken - c->imm_told >= P2PBUF_RDMA_IMM_WINDOW / 2 &&
+	       wire_has_room(c, P2PBUF_RDMA_WINDOW - 1);
 }
 
 /**
@@ -269,8 +274,7 @@ void p2pbuf_rdma_wire_pump(struct p2pbuf_rdma_conn *conn)
 	       wire_has_room(c, P2PBUF_RDMA_WINDOW - 1) &&
 	       wire_next(conn, &msg))
 		wire_send(conn, &msg);
-	if (conn->state == P2PBUF_RDMA_UP && wire_owes_credit(c) &&
-	    wire_has_room(c, P2PBUF_RDMA_WINDOW)) {
+	if (conn->state == P2PBUF_RDMA_UP && wire_may_credit(c)) {
 		msg = (struct p2pbuf_rdma_msg){
 			.type = cpu_to_le16(P2PBUF_RDMA_CREDIT),
 		};
