@@ -226,6 +226,29 @@ TEST_F_TIMEOUT(data, immediate, 120)
 	ASSERT_EQ(GUARD, ptd_check_poison(to + COUNT * BYTES, GUARD));
 }
 
+/*
+ * One more than the peer has room for, which has taken half of them, one by
+ * one: that is enough to be told of.
+ */
+TEST_F_TIMEOUT(data, immediate_in_part, 120)
+{
+	enum { COUNT = 33, TAKEN = 20, BYTES = 1000 };
+	const struct p2pbuf_rdma_cmd none = {};
+	struct ptd_end *a = &self->pair.a, *b = &self->pair.b;
+	int i;
+
+	for (i = 0; i < COUNT; i++)
+		prep_write(self, i, BYTES, i + 1);
+	ASSERT_EQ(COUNT, io_uring_submit(&a->ring));
+	/* All that may come have come: none of them is waited for. */
+	for (i = 0; i < COUNT - 1; i++)
+		ASSERT_EQ(BYTES, ptd_wait(&a->ring, NULL));
+	for (i = 0; i < TAKEN; i++)
+		ASSERT_EQ(i + 1, ptd_io(&b->ring, b->fd,
+					P2PBUF_RDMA_URING_RECV, &none));
+	EXPECT_EQ(BYTES, ptd_wait(&a->ring, NULL));
+}
+
 TEST_F(data, flush)
 {
 	struct p2pbuf_rdma_cmd cmd = { .length = 10000 };

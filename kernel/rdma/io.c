@@ -514,10 +514,11 @@ void p2pbuf_rdma_io_imm(struct p2pbuf_rdma_conn *conn)
 		req = list_first_entry_or_null(&conn->receivers,
 					       struct p2pbuf_rdma_req, node);
 		if (!req)
-			return;
+			break;
 		req->res = c->imm[c->imm_taken++ % P2PBUF_RDMA_IMM_WINDOW];
 		io_finish(req, 0);
 	}
+	/* What was taken may be enough to be told of. */
 	p2pbuf_rdma_wire_pump(conn);
 }
 
