@@ -366,6 +366,56 @@ TEST_F_TIMEOUT(move, taken_back, 120)
 	ASSERT_TRUE(round_trip(self, 3));
 }
 
+/* The pair again, with a time limit for requests that wait. */
+static bool pair_anew(MOVE_DATA *self, __u32 wait_ms)
+{
+	struct ptd_pair *pair = &self->pair;
+	struct p2pbuf_rdma_remote_info info;
+
+	ptd_pair_close(pair);
+	*pair = (struct ptd_pair){
+		.limits = { .recall_ms = RECALL_MS, .wait_ms = wait_ms },
+	};
+	return !ptd_pair_open(pair) &&
+	       ptd_import(pair->a.fd, self->local, 0) == 1 &&
+	       ptd_import(pair->b.fd, self->remote, 0) == 1 &&
+	       !ptd_grant(pair->b.fd, 1, PTD_BOTH) &&
+	       !ptd_remote_info(pair->a.fd, 1, PTD_MS, &info);
+}
+
+/*
+ * Requests wait for a buffer that moves again and again, half of wait_ms each
+ * time: that is more than wait_ms in all, but not at a time.
+ */
+TEST_F_TIMEOUT(move, waits_again, 240)
+{
+	enum { COUNT = 100, MOVES = 5 };
+	const __u32 wait_ms = 1000 * ptk_slow();
+	const struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = BUFFER,
+	};
+	struct ptd_end *a = &self->pair.a;
+	unsigned int i, seen = 0;
+
+	ASSERT_TRUE(pair_anew(self, wait_ms));
+	for (i = 0; i < COUNT; i++)
+		ptd_prep(&a->ring, a->fd, P2PBUF_RDMA_URING_WRITE, &cmd, i);
+	ASSERT_EQ(COUNT, io_uring_submit(&a->ring));
+	for (i = 0; i < MOVES && seen < COUNT; i++) {
+		ASSERT_LT(0, ptm_fence(self->mock, self->remote,
+				       P2PBUF_MOCK_KERNEL, wait_ms / 2,
+				       P2PBUF_MOCK_BACKGROUND));
+		ASSERT_EQ(0, ptm_move(self->mock, self->remote,
+				      P2PBUF_MOCK_PAGES, 0));
+		/* What was under way, and one that has waited. */
+		ASSERT_TRUE(ptm_until(io_uring_cq_ready(&a->ring) > seen));
+		seen = io_uring_cq_ready(&a->ring);
+	}
+	EXPECT_GT(COUNT, seen);
+	for (i = 0; i < COUNT; i++)
+		ASSERT_EQ((int)BUFFER, ptd_wait(&a->ring, NULL));
+}
+
 /* ---- exporters that hold the reservation lock ------------------------------ */
 
 TEST_F_TIMEOUT(move, evicted, 240)

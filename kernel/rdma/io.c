@@ -13,7 +13,9 @@
  *
  * Whatever changes what parked requests wait for makes all of them ready, and
  * the pump looks at each again. A request may be parked between two of its
- * pieces: those that were posted are not posted again.
+ * pieces: those that were posted are not posted again. Its time runs from when
+ * it is parked until what it waits for is there, and anew when that has gone
+ * before it was its turn.
  *
  * Nothing here sleeps, so io_uring never needs a worker. A request that is on
  * a list can be cancelled, by the end of its ring or by P2PBUF_RDMA_CANCEL; one
@@ -49,7 +51,8 @@
  * @res: first error
  * @held: being submitted, not to be completed by a piece
  * @was_parked: counted as parked
- * @deadline: jiffies until which it may be parked
+ * @waiting: what it was parked for has not been there since
+ * @deadline: jiffies until which it may be, if so
  */
 struct p2pbuf_rdma_req {
 	struct io_uring_cmd *ioucmd;
@@ -65,6 +68,7 @@ struct p2pbuf_rdma_req {
 	int res;
 	bool held;
 	bool was_parked;
+	bool waiting;
 	unsigned long deadline;
 };
 
@@ -239,9 +243,9 @@ static int io_check_remote(const struct p2pbuf_rdma_remote *r,
 	return 0;
 }
 
-/* May a piece of it be posted now? 0 if so. */
-static int io_may_post(struct p2pbuf_rdma_conn *conn,
-		       struct p2pbuf_rdma_req *req)
+/* Is what it needs there, but for room? 0 if so, IO_PARK if not. */
+static int io_look(struct p2pbuf_rdma_conn *conn,
+		   const struct p2pbuf_rdma_req *req)
 {
 	struct p2pbuf_rdma_buffer *b;
 	int ret;
@@ -262,6 +266,17 @@ static int io_may_post(struct p2pbuf_rdma_conn *conn,
 		if (b->phase != RDMA_VALID)
 			return IO_PARK;
 	}
+	return 0;
+}
+
+/* May a piece of it be posted now? 0 if so. */
+static int io_may_post(struct p2pbuf_rdma_conn *conn,
+		       const struct p2pbuf_rdma_req *req)
+{
+	int ret = io_look(conn, req);
+
+	if (ret)
+		return ret;
 	if (conn->sq_begun - conn->sq_ended >= RDMA_SQ_PIECES ||
 	    conn->sq_bytes >= RDMA_SQ_BYTES)
 		return IO_NO_ROOM;
@@ -310,6 +325,11 @@ static void io_remote_part(struct p2pbuf_rdma_conn *conn,
 	p->sge.length = min(p->sge.length, io_reach(offset, r->shift));
 }
 
+static bool io_has_credit(const struct p2pbuf_rdma_channel *c)
+{
+	return c->imm_sent - c->imm_acked < P2PBUF_RDMA_IMM_WINDOW;
+}
+
 /* IO_PARK when it is the last piece and the peer has no place for its data. */
 static int io_choose_opcode(struct p2pbuf_rdma_conn *conn,
 			    struct p2pbuf_rdma_req *req, struct io_piece *p)
@@ -324,7 +344,7 @@ static int io_choose_opcode(struct p2pbuf_rdma_conn *conn,
 	if (req->op != P2PBUF_RDMA_URING_WRITE_IMM ||
 	    req->done + p->sge.length < req->cmd.length)
 		return 0;
-	if (c->imm_sent - c->imm_acked >= P2PBUF_RDMA_IMM_WINDOW)
+	if (!io_has_credit(c))
 		return IO_PARK;
 	c->imm_sent++;
 	p->wr.wr.opcode = IB_WR_RDMA_WRITE_WITH_IMM;
@@ -376,6 +396,7 @@ static int io_post(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
 	conn->remotes[req->cmd.remote_id].inflight++;
 	io_begun(conn, p.sge.length);
 	req->pending++;
+	req->waiting = false;
 	req->done += p.sge.length;
 	return 0;
 }
@@ -401,6 +422,10 @@ static void io_park(struct p2pbuf_rdma_conn *conn, struct p2pbuf_rdma_req *req)
 	if (!req->was_parked)
 		conn->counters.parkings++;
 	req->was_parked = true;
+	if (!req->waiting)
+		req->deadline = jiffies +
+				msecs_to_jiffies(conn->limits.wait_ms);
+	req->waiting = true;
 	io_expect_expiry(conn);
 }
 
@@ -430,11 +455,25 @@ void p2pbuf_rdma_io_pump(struct p2pbuf_rdma_conn *conn)
 	}
 }
 
+/* It waits no longer, although it may take long until there is room for it. */
+static bool io_has_waited(struct p2pbuf_rdma_conn *conn,
+			  const struct p2pbuf_rdma_req *req)
+{
+	return io_look(conn, req) != IO_PARK &&
+	       (req->op != P2PBUF_RDMA_URING_WRITE_IMM ||
+		io_has_credit(&conn->channel));
+}
+
 /* What parked requests wait for has changed; io_lock held. */
 void p2pbuf_rdma_io_unpark(struct p2pbuf_rdma_conn *conn)
 {
+	struct p2pbuf_rdma_req *req;
+
 	lockdep_assert_held(&conn->io_lock);
 
+	list_for_each_entry(req, &conn->parked, node)
+		if (io_has_waited(conn, req))
+			req->waiting = false;
 	list_splice_tail_init(&conn->parked, &conn->ready);
 	p2pbuf_rdma_io_pump(conn);
 }
@@ -648,7 +687,6 @@ static int io_submit(struct io_uring_cmd *ioucmd, unsigned int issue_flags,
 	req->cqe.done = io_done;
 	req->held = true;
 	INIT_LIST_HEAD(&req->node);
-	req->deadline = jiffies + msecs_to_jiffies(conn->limits.wait_ms);
 	io_uring_cmd_to_pdu(ioucmd, struct io_pdu)->req = req;
 	spin_lock(&conn->io_lock);
 	begun = io_begin(conn, req, &ret);

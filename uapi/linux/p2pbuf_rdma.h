@@ -163,7 +163,8 @@ struct p2pbuf_rdma_listen {
  * @recall_ms: milliseconds that the peer has to give a lease back; 0 means
  *	500, more than P2PBUF_RDMA_MAX_RECALL_MS is refused (EINVAL). A peer
  *	that does not loses the connection.
- * @wait_ms: milliseconds that a request may be parked; 0 means 10000. When
+ * @wait_ms: milliseconds that a request may be parked at a time, not those that
+ *	it is under way or that others are before it; 0 means 10000. When
  *	requests are under way and nothing of any of them ends for three times
  *	as long, and for 5 seconds, the connection ends (ETIMEDOUT): the peer
  *	may have asked for a transport that never gives up.
