@@ -10,6 +10,7 @@
  * chance (default 5, seed P2PBUF_SEED).
  */
 #include <liburing.h>
+#include <sys/resource.h>
 
 #include "p2pbuf_test_rig.h"
 #include "p2pbuf_test_mock.h"
@@ -670,6 +671,91 @@ TEST_F_TIMEOUT(fault, deaf_and_exec, 120)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(7, WEXITSTATUS(status));
+	EXPECT_TRUE(deaf_is_over(self, fd));
+}
+
+/*
+ * A buffer of @fd, its id 3, that is being moved until the fence is signalled.
+ * Returns the fence.
+ */
+static int moving_buffer(FAULT_DATA *self, int fd)
+{
+	int buffer = ptm_create(self->mock, BUFFER, P2PBUF_MOCK_PAGES, 0);
+	int fence = -EIO;
+
+	if (buffer >= 0 && ptd_import(fd, buffer, 3) == 3)
+		fence = ptm_fence(self->mock, buffer, P2PBUF_MOCK_KERNEL, 0,
+				  P2PBUF_MOCK_BACKGROUND);
+	if (fence > 0 && ptm_move(self->mock, buffer, P2PBUF_MOCK_PAGES, 0))
+		fence = -EBUSY;
+	close(buffer);
+	return fence;
+}
+
+static void exec_when_told(int fd, const int *told, const int *tells)
+{
+	struct p2pbuf_rdma_cmd cmd = to_the_deaf;
+	struct io_uring ring;
+	char byte;
+
+	cmd.local_id = 3;
+	if (ptd_ring(&ring, 4))
+		_exit(1);
+	ptd_prep(&ring, fd, P2PBUF_RDMA_URING_WRITE, &cmd, 0);
+	if (io_uring_submit(&ring) != 1 || write(tells[1], "", 1) != 1 ||
+	    read(told[0], &byte, 1) != 1)
+		_exit(2);
+	execl("/bin/sh", "sh", "-c", "exit 7", NULL);
+	_exit(3);
+}
+
+/* In ms, by the processor; ~0 when it has not ended as it was told to. */
+static __u64 exec_time(pid_t pid)
+{
+	struct rusage usage;
+	int status = -1;
+
+	if (wait4(pid, &status, 0, &usage) != pid || !WIFEXITED(status) ||
+	    WEXITSTATUS(status) != 7)
+		return ~0ull;
+	return usage.ru_stime.tv_sec * 1000ull + usage.ru_stime.tv_usec / 1000;
+}
+
+/*
+ * What was parked when it was submitted io_uring takes for what can be
+ * cancelled, and asks for again and again while it is under way. Whoever waits
+ * so for seconds does not keep a processor busy.
+ */
+TEST_F_TIMEOUT(fault, deaf_and_exec_of_parked, 120)
+{
+	int fd, fence, told[2], tells[2];
+	struct p2pbuf_rdma_info info;
+	struct timespec begin, end;
+	char byte;
+	pid_t pid;
+	__u64 ms;
+
+	ASSERT_EQ(0, pipe(told));
+	ASSERT_EQ(0, pipe(tells));
+	ASSERT_TRUE(hostile_start(self, "d"));
+	fd = deaf_accept(self);
+	ASSERT_LE(0, fd);
+	fence = moving_buffer(self, fd);
+	ASSERT_LT(0, fence);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		exec_when_told(fd, told, tells);
+	ASSERT_EQ(1, read(tells[0], &byte, 1));
+	ASSERT_EQ(0, ptd_info(fd, &info));
+	EXPECT_EQ(1, info.parked);
+	ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_SIGNAL, fence));
+	ASSERT_TRUE(ptm_until(!ptd_info(fd, &info) && !info.parked));
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	ASSERT_EQ(1, write(told[1], "", 1));
+	ms = exec_time(pid);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	EXPECT_GT((end.tv_sec - begin.tv_sec) * 500ull, ms);
 	EXPECT_TRUE(deaf_is_over(self, fd));
 }
 

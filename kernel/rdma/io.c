@@ -17,7 +17,7 @@
  * it is parked until what it waits for is there, and anew when that has gone
  * before it was its turn.
  *
- * Nothing here sleeps, so io_uring never needs a worker. A request that is on
+ * No request sleeps, so io_uring never needs a worker. A request that is on
  * a list can be cancelled, by the end of its ring or by P2PBUF_RDMA_CANCEL; one
  * whose pieces are under way ends with them. How long the transport tries is
  * the peer's choice too, and may be for ever. So when no piece has ended for
@@ -28,6 +28,7 @@
  * Who may free a request: task work, which runs under the ring's lock as
  * cancelling does, so that a command that is being cancelled has its request.
  */
+#include <linux/delay.h>
 #include <linux/slab.h>
 #include "rdma.h"
 
@@ -711,16 +712,21 @@ static int io_submit(struct io_uring_cmd *ioucmd, unsigned int issue_flags,
 	return -EIOCBQUEUED;
 }
 
-/* The ring's lock is held. */
+/*
+ * The ring's lock is held. What has pieces under way is not ours to end, and
+ * io_uring asks again at once, for as long as they are: seconds, if the peer is
+ * deaf. So each answer takes a moment.
+ */
 static void io_cancel(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 {
 	struct p2pbuf_rdma_req *req =
 		io_uring_cmd_to_pdu(ioucmd, struct io_pdu)->req;
 	struct p2pbuf_rdma_conn *conn = req->conn;
-	bool ours;
+	bool ours, under_way;
 
 	spin_lock(&conn->io_lock);
-	ours = !list_empty(&req->node) && !req->pending;
+	under_way = req->pending;
+	ours = !list_empty(&req->node) && !under_way;
 	if (ours) {
 		list_del_init(&req->node);
 		list_del(&req->conn_node);
@@ -728,6 +734,8 @@ static void io_cancel(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 		io_finish(req, -ECANCELED);
 	}
 	spin_unlock(&conn->io_lock);
+	if (under_way)
+		usleep_range(500, 1000);
 	if (!ours)
 		return;
 	kfree(req);
