@@ -285,6 +285,47 @@ TEST_F(call, interrupted)
 	EXPECT_EQ(-ETIMEDOUT, ptd_ioctl(self->fd, P2PBUF_RDMA_ACCEPT, &arg));
 }
 
+/*
+ * A ring of this thread's whose completions come every 20 ms and interrupt
+ * what it waits for; an alarm ends that if it never does.
+ */
+static bool ticks_start(struct io_uring *ring)
+{
+	static struct __kernel_timespec ts = { .tv_nsec = 20000000 };
+	const struct sigaction action = { .sa_handler = ptd_on_alarm };
+	struct io_uring_sqe *sqe;
+
+	if (io_uring_queue_init(1024, ring, 0))
+		return false;
+	sqe = io_uring_get_sqe(ring);
+	io_uring_prep_timeout(sqe, &ts, 0, IORING_TIMEOUT_MULTISHOT);
+	sigaction(SIGALRM, &action, NULL);
+	alarm(5 * ptk_slow());
+	return io_uring_submit(ring) == 1;
+}
+
+static void ticks_end(struct io_uring *ring)
+{
+	alarm(0);
+	io_uring_queue_exit(ring);
+}
+
+/* io_uring's task work: begun anew, but not with all of the time. */
+TEST_F(call, accept_by_task_work)
+{
+	struct p2pbuf_rdma_accept arg = {
+		.size = sizeof(arg), .listen_fd = self->listener,
+		.timeout_ms = 200,
+	};
+	struct io_uring ring;
+
+	ASSERT_TRUE(ticks_start(&ring));
+	EXPECT_EQ(-ETIMEDOUT, ptd_ioctl(self->fd, P2PBUF_RDMA_ACCEPT, &arg));
+	EXPECT_GE(200, arg.timeout_ms);
+	EXPECT_LT(1, io_uring_cq_ready(&ring));
+	ticks_end(&ring);
+}
+
 /* ---- a peer that refuses ---------------------------------------------------- */
 
 /* checkpatch takes a type in a macro for a factor. */
@@ -589,6 +630,17 @@ TEST_F(import, wait_interrupted)
 	EXPECT_EQ(-EINTR, ptd_remote_info(self->pair.a.fd, 1, 10 * PTD_MS,
 					  &info));
 	ptd_alarm_every(0, false);
+}
+
+TEST_F(import, wait_by_task_work)
+{
+	struct p2pbuf_rdma_remote_info info;
+	struct io_uring ring;
+
+	ASSERT_TRUE(ticks_start(&ring));
+	EXPECT_EQ(-ETIMEDOUT, ptd_remote_info(self->pair.a.fd, 1, 200, &info));
+	EXPECT_LT(1, io_uring_cq_ready(&ring));
+	ticks_end(&ring);
 }
 
 static __u32 granted(int fd)

@@ -62,6 +62,18 @@ static int ioctl_reply(struct ioctl_call *call)
 	return copy_to_user(call->user, &call->arg, call->bytes) ? -EFAULT : 0;
 }
 
+/* Begun anew it waits for what is left of its time, a field of call->arg. */
+static int ioctl_again(struct ioctl_call *call, const u32 *timeout_ms)
+{
+	void __user *user = call->user +
+			    ((const void *)timeout_ms -
+			     (const void *)&call->arg);
+
+	/* Where that cannot be written it is not begun anew. */
+	return copy_to_user(user, timeout_ms, sizeof(*timeout_ms)) ?
+	       -EINTR : -ERESTARTSYS;
+}
+
 static int file_listen(struct ioctl_call *call)
 {
 	struct p2pbuf_rdma_listen *arg = &call->arg.listen;
@@ -101,7 +113,7 @@ static int file_accept(struct ioctl_call *call)
 							arg);
 	}
 	fput(filp);
-	return ret;
+	return ret == -ERESTARTSYS ? ioctl_again(call, &arg->timeout_ms) : ret;
 }
 
 static int file_connect(struct ioctl_call *call)
@@ -201,8 +213,11 @@ static int file_buffer_info(struct ioctl_call *call)
 
 static int file_remote_info(struct ioctl_call *call)
 {
-	int ret = p2pbuf_rdma_remote_info(call->conn, &call->arg.remote_info);
+	struct p2pbuf_rdma_remote_info *info = &call->arg.remote_info;
+	int ret = p2pbuf_rdma_remote_info(call->conn, info);
 
+	if (ret == -ERESTARTSYS)
+		ret = ioctl_again(call, &info->timeout_ms);
 	return ret ?: ioctl_reply(call);
 }
 

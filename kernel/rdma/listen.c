@@ -198,14 +198,14 @@ static bool listen_ready(struct p2pbuf_rdma_conn *listener)
 }
 
 static int listen_wait(struct p2pbuf_rdma_conn *listener,
-		       unsigned long deadline)
+		       unsigned long deadline, u32 *timeout_ms)
 {
 	long left = max_t(long, deadline - jiffies, 0);
 
 	left = wait_event_interruptible_timeout(listener->wait,
 						listen_ready(listener), left);
 	if (left < 0)
-		return p2pbuf_rdma_interrupted();
+		return p2pbuf_rdma_interrupted(deadline, timeout_ms);
 	if (READ_ONCE(listener->state) != P2PBUF_RDMA_LISTENING)
 		return p2pbuf_rdma_conn_error(listener);
 	return left ? 0 : -ETIMEDOUT;
@@ -215,14 +215,14 @@ static int listen_wait(struct p2pbuf_rdma_conn *listener,
  * p2pbuf_rdma_listen_accept - make a connection of a request
  * @listener: where it came in; its file is held
  * @conn: will be the connection; conn->lock held
- * @arg: the ioctl's
+ * @arg: the ioctl's; with -ERESTARTSYS @timeout_ms is what is left
  *
  * Return: 0 or -errno. -ETIMEDOUT, -EINTR and -ERESTARTSYS while waiting for a
  * request leave @conn as it was.
  */
 int p2pbuf_rdma_listen_accept(struct p2pbuf_rdma_conn *listener,
 			      struct p2pbuf_rdma_conn *conn,
-			      const struct p2pbuf_rdma_accept *arg)
+			      struct p2pbuf_rdma_accept *arg)
 {
 	u32 ms = min_t(u32, arg->timeout_ms, 600 * MSEC_PER_SEC);
 	unsigned long deadline = jiffies + msecs_to_jiffies(ms);
@@ -234,7 +234,7 @@ int p2pbuf_rdma_listen_accept(struct p2pbuf_rdma_conn *listener,
 	lockdep_assert_held(&conn->lock);
 
 	for (;;) {
-		ret = listen_wait(listener, deadline);
+		ret = listen_wait(listener, deadline, &arg->timeout_ms);
 		if (ret)
 			return ret;
 		p = pending_take(listener);

@@ -403,13 +403,18 @@ void p2pbuf_rdma_set_limits(struct p2pbuf_rdma_conn *conn,
 bool p2pbuf_rdma_hello_ok(const void *data, u8 length);
 
 /*
- * What a wait with a time limit returns that was interrupted. Begun anew it
- * would have all of its time again, so user space hears of a signal; but not of
- * io_uring's task work, which interrupts as well and is nobody's business.
+ * What a wait until @deadline returns that was interrupted. User space hears of
+ * a signal; but not of io_uring's task work, which interrupts as well and is
+ * nobody's business. The ioctl is begun anew then, see file.c, with what is
+ * left of its time in @timeout_ms: all of it again might never be over.
  */
-static inline int p2pbuf_rdma_interrupted(void)
+static inline int p2pbuf_rdma_interrupted(unsigned long deadline,
+					  u32 *timeout_ms)
 {
-	return task_sigpending(current) ? -EINTR : -ERESTARTSYS;
+	if (task_sigpending(current))
+		return -EINTR;
+	*timeout_ms = jiffies_to_msecs(max_t(long, deadline - jiffies, 0));
+	return -ERESTARTSYS;
 }
 
 /* listen.c */
@@ -417,7 +422,7 @@ int p2pbuf_rdma_listen_start(struct p2pbuf_rdma_conn *conn,
 			     struct p2pbuf_rdma_listen *arg);
 int p2pbuf_rdma_listen_accept(struct p2pbuf_rdma_conn *listener,
 			      struct p2pbuf_rdma_conn *conn,
-			      const struct p2pbuf_rdma_accept *arg);
+			      struct p2pbuf_rdma_accept *arg);
 void p2pbuf_rdma_listen_undo(struct p2pbuf_rdma_conn *conn);
 void p2pbuf_rdma_listen_stop(struct p2pbuf_rdma_conn *conn);
 

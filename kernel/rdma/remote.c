@@ -204,15 +204,16 @@ static bool remote_known(struct p2pbuf_rdma_conn *conn,
 /**
  * p2pbuf_rdma_remote_info - wait for a grant and describe it
  * @conn: the connection
- * @info: the ioctl's
+ * @info: the ioctl's; with -ERESTARTSYS @timeout_ms is what is left
  *
  * Context: process, may sleep; without conn->lock, for it may take long.
- * Return: 0 or an errno of the table in the uapi header.
+ * Return: 0 or an errno of the table in the uapi header, or -ERESTARTSYS.
  */
 int p2pbuf_rdma_remote_info(struct p2pbuf_rdma_conn *conn,
 			    struct p2pbuf_rdma_remote_info *info)
 {
 	u32 ms = min_t(u32, info->timeout_ms, 600 * MSEC_PER_SEC);
+	unsigned long deadline = jiffies + msecs_to_jiffies(ms);
 	int ret = -EAGAIN;
 	long left;
 
@@ -222,6 +223,6 @@ int p2pbuf_rdma_remote_info(struct p2pbuf_rdma_conn *conn,
 						remote_known(conn, info, &ret),
 						msecs_to_jiffies(ms));
 	if (left < 0)
-		return p2pbuf_rdma_interrupted();
+		return p2pbuf_rdma_interrupted(deadline, &info->timeout_ms);
 	return ret == -EAGAIN ? -ETIMEDOUT : ret;
 }

@@ -181,7 +181,9 @@ struct p2pbuf_rdma_limits {
  * @listen_fd: another open file of the node, a listener. Borrowed. This file
  *	becomes the connection.
  * @timeout_ms: milliseconds to wait for a peer; 0 does not wait. A signal ends
- *	the wait (EINTR), whether its handler restarts calls or not.
+ *	the wait (EINTR), whether its handler restarts calls or not. May be
+ *	less when the call returns: io_uring's task work interrupts the wait as
+ *	well, and it goes on with what is left of its time.
  * @limits: of the connection
  */
 struct p2pbuf_rdma_accept {
@@ -390,7 +392,8 @@ struct p2pbuf_rdma_buffer_info {
  * @id: in, the peer's buffer
  * @timeout_ms: in, milliseconds to wait until it is granted; 0 does not wait.
  *	A signal ends the wait (EINTR), whether its handler restarts calls or
- *	not.
+ *	not. It may be less when the call returns, as in
+ *	&struct p2pbuf_rdma_accept.
  * @rights: out, P2PBUF_RDMA_RIGHT_* bits
  * @length: out, bytes
  * @epoch: out, of the grant
