@@ -300,6 +300,12 @@ static bool conn_has_news(const struct p2pbuf_rdma_conn *conn)
 	       READ_ONCE(conn->state) == P2PBUF_RDMA_DEAD;
 }
 
+/* It has died while it was being made. */
+static int conn_aborted(const struct p2pbuf_rdma_conn *conn)
+{
+	return conn->error == ENODEV ? -ENODEV : -ECONNABORTED;
+}
+
 /*
  * Wait for the one good outcome of a step. Only killed: what was begun could
  * not be begun anew.
@@ -317,7 +323,7 @@ static int conn_wait(struct p2pbuf_rdma_conn *conn, int event, u32 timeout_ms)
 		return -ETIMEDOUT;
 	spin_lock(&conn->io_lock);
 	if (conn->state == P2PBUF_RDMA_DEAD)
-		ret = conn->error == ENODEV ? -ENODEV : -ECONNABORTED;
+		ret = conn_aborted(conn);
 	else if (conn->cm_event != event)
 		ret = conn->cm_status ?: -ECONNABORTED;
 	else
@@ -360,15 +366,14 @@ static int conn_up(struct p2pbuf_rdma_conn *conn)
 	int ret;
 
 	ret = p2pbuf_rdma_queue_start_mgmt(conn);
-	if (ret)
-		return ret;
 	spin_lock(&conn->io_lock);
-	if (conn->state == P2PBUF_RDMA_CONNECTING) {
+	if (conn->state != P2PBUF_RDMA_CONNECTING) {
+		/* Whatever that made of the other queue pair. */
+		ret = conn_aborted(conn);
+	} else if (!ret) {
 		WRITE_ONCE(conn->state, P2PBUF_RDMA_UP);
 		conn->connected = true;
 		p2pbuf_rdma_wire_pump(conn);
-	} else {
-		ret = -ECONNABORTED;
 	}
 	spin_unlock(&conn->io_lock);
 	return ret;

@@ -201,6 +201,9 @@ static int queue_mgmt_state(struct p2pbuf_rdma_conn *conn,
 	int mask, ret;
 
 	ret = rdma_init_qp_attr(conn->id, &attr, &mask);
+	/* The peer has left already, and its path with it. */
+	if (ret == -EINVAL)
+		ret = -ECONNABORTED;
 	if (ret)
 		return ret;
 	if (state == IB_QPS_INIT)
@@ -210,7 +213,10 @@ static int queue_mgmt_state(struct p2pbuf_rdma_conn *conn,
 	return ib_modify_qp(conn->mgmt_qp, &attr, mask);
 }
 
-/* Connected: the other queue pair borrows the path. conn->lock held. */
+/*
+ * Connected: the other queue pair borrows the path. conn->lock held.
+ * -ECONNABORTED when there is none any more, or what the device said.
+ */
 int p2pbuf_rdma_queue_start_mgmt(struct p2pbuf_rdma_conn *conn)
 {
 	int ret;
