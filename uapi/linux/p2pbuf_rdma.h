@@ -28,7 +28,8 @@
  *	EFAULT		user memory cannot be accessed; or a mapped address
  *			leads nowhere (then reason is set)
  *	ENOMEM		out of memory, nothing was changed (but see CONNECT)
- *	EINTR		interrupted before anything was changed
+ *	EINTR		interrupted before anything was changed (but see RECALL
+ *			and SHUTDOWN)
  *	ENOTCONN	no connection yet, or it has ended
  *	ENODEV		the RDMA device has gone away
  *
@@ -181,7 +182,9 @@ struct p2pbuf_rdma_limits {
  * @listen_fd: another open file of the node, a listener. Borrowed. This file
  *	becomes the connection.
  * @timeout_ms: milliseconds to wait for a peer; 0 does not wait. A signal ends
- *	the wait (EINTR), whether its handler restarts calls or not. May be
+ *	the wait (EINTR), whether its handler restarts calls or not. One that
+ *	has come is given as long to complete the connection, and 10 seconds at
+ *	least, in which only a signal that kills ends the call. May be
  *	less when the call returns: io_uring's task work interrupts the wait as
  *	well, and it goes on with what is left of its time.
  * @limits: of the connection
@@ -277,7 +280,9 @@ struct p2pbuf_rdma_grant {
  * struct p2pbuf_rdma_recall - argument of P2PBUF_RDMA_RECALL
  * @size: sizeof(struct p2pbuf_rdma_recall)
  * @id: the granted buffer. When the call returns the peer reaches it no more:
- *	it has given the lease back, or has lost the connection.
+ *	it has given the lease back, or has lost the connection. Interrupted
+ *	(EINTR) it is not granted any more, but the peer may still reach it:
+ *	call again.
  */
 struct p2pbuf_rdma_recall {
 	__u32 size;
@@ -476,7 +481,8 @@ struct p2pbuf_rdma_shutdown {
  * under way and each copy of the descriptor keeps the file open. When the call
  * returns the peer reaches no buffer any more, no device is attached to one,
  * and what was under way or waited ends in ECONNRESET; so do calls of other
- * threads that wait, in ENOTCONN or ECONNABORTED. Nothing to do is no error;
+ * threads that wait, in ENOTCONN or ECONNABORTED. Interrupted (EINTR) it has
+ * ended, but the rest may still be so: call again. Nothing to do is no error;
  * ENOTCONN on a file that is nothing yet.
  */
 #define P2PBUF_RDMA_SHUTDOWN \
