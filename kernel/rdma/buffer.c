@@ -452,10 +452,14 @@ int p2pbuf_rdma_buffer_grant(struct p2pbuf_rdma_buffer *b, u32 rights)
 		ret = 0;
 	spin_lock(&conn->io_lock);
 	b->granting = false;
-	if (ret)
+	if (ret) {
 		buffer_ungrant(b);
-	else
+		/* It may have had a grant before that, and waits for this. */
+		if (!b->mapping)
+			buffer_withdraw(conn, b->id);
+	} else {
 		p2pbuf_rdma_buffer_want(b);
+	}
 	/* Requests of ours may want it as well. */
 	p2pbuf_rdma_io_unpark(conn);
 	spin_unlock(&conn->io_lock);
