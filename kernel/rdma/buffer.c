@@ -578,7 +578,8 @@ buffer_alloc(struct p2pbuf_rdma_conn *conn,
  * The core wants to be sure that it sees an unbind. Whoever unbinds the device
  * waits for our teardown, and that for conn->lock: so only try.
  */
-static int import_attach(struct p2pbuf_rdma_buffer *b, struct dma_buf *dmabuf)
+static int import_attach(struct p2pbuf_rdma_buffer *b, struct dma_buf *dmabuf,
+			 struct p2pbuf_path_info *path)
 {
 	struct p2pbuf_rdma_conn *conn = b->conn;
 	struct device *dev = conn->dev->dma_device ?: p2pbuf_cpu_device();
@@ -593,8 +594,11 @@ static int import_attach(struct p2pbuf_rdma_buffer *b, struct dma_buf *dmabuf)
 	}
 	att = p2pbuf_attachment_create(dmabuf, dev, &buffer_ops, b);
 	device_unlock(dev);
-	if (IS_ERR(att))
+	if (IS_ERR(att)) {
+		path->path = P2PBUF_PATH_REFUSED;
+		path->reason = P2PBUF_REASON_EXPORTER;
 		return PTR_ERR(att);
+	}
 	b->att = att;
 	return 0;
 }
@@ -624,13 +628,8 @@ static int import_make(struct p2pbuf_rdma_buffer *b,
 	ret = p2pbuf_rdma_segments_alloc(b);
 	if (ret)
 		return ret;
-	ret = import_attach(b, dmabuf);
-	if (ret) {
-		arg->path.path = P2PBUF_PATH_REFUSED;
-		arg->path.reason = P2PBUF_REASON_EXPORTER;
-		return ret;
-	}
-	return import_map(b, arg);
+	ret = import_attach(b, dmabuf, &arg->path);
+	return ret ?: import_map(b, arg);
 }
 
 /**
