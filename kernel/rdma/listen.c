@@ -150,12 +150,20 @@ void p2pbuf_rdma_listen_undo(struct p2pbuf_rdma_conn *conn)
 	conn->id = NULL;
 }
 
+static int listen_bind(struct rdma_cm_id *id, struct sockaddr_storage *here)
+{
+	int ret = rdma_bind_addr(id, (struct sockaddr *)here);
+
+	return ret ?: rdma_listen(id, RDMA_BACKLOG);
+}
+
 /**
  * p2pbuf_rdma_listen_start - become a listener
  * @conn: new; conn->lock held
  * @arg: where; the port is filled in
  *
- * Return: 0 or what rdma_cm said; @conn is as before then.
+ * Return: 0 or what rdma_cm said; @conn is as before then, but dead if its
+ * device went or it was shut down meanwhile, and -ENODEV or -ENOTCONN returned.
  */
 int p2pbuf_rdma_listen_start(struct p2pbuf_rdma_conn *conn,
 			     struct p2pbuf_rdma_listen *arg)
@@ -173,22 +181,18 @@ int p2pbuf_rdma_listen_start(struct p2pbuf_rdma_conn *conn,
 			    RDMA_PS_TCP, IB_QPT_RC);
 	if (IS_ERR(id))
 		return PTR_ERR(id);
-	ret = rdma_bind_addr(id, (struct sockaddr *)&here);
-	if (ret)
-		goto destroy_id;
+	/* Once it is bound its device may go, which kills what it finds. */
 	conn->id = id;
 	WRITE_ONCE(conn->state, P2PBUF_RDMA_LISTENING);
-	ret = rdma_listen(id, RDMA_BACKLOG);
+	ret = listen_bind(id, &here);
+	if (READ_ONCE(conn->state) == P2PBUF_RDMA_DEAD)
+		ret = p2pbuf_rdma_conn_error(conn);
 	if (ret) {
 		p2pbuf_rdma_listen_undo(conn);
 		return ret;
 	}
 	arg->addr.port = listen_port(id);
 	return 0;
-
-destroy_id:
-	rdma_destroy_id(id);
-	return ret;
 }
 
 static bool listen_ready(struct p2pbuf_rdma_conn *listener)
