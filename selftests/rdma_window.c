@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Control messages when the peer acknowledges none: what has to wait for a
- * place, and what is said in the last one.
+ * place, and what is said in the last one. And one that has no places for
+ * immediate data.
  *
  * The peer is p2pbuf_test_peer.h. Grants fill its window, all places of it but
  * the one that is kept for CREDIT.
@@ -17,6 +18,9 @@
 #define WINDOW		32	/* messages, and immediate data likewise */
 #define FILLS		(WINDOW - 1)
 #define MORE		40	/* grants: more than there are places */
+#define LEFT		(2 * WINDOW - PTD_PEER_RECEIVES)
+#define RECALL_MS	300
+#define SLOW_MS		(RECALL_MS / 2)
 
 /* ---- the peer --------------------------------------------------------------- */
 
@@ -112,6 +116,59 @@ static int peer_needs_the_last(struct ptd_peer *p)
 	       m.imm_ack == WINDOW / 2 ? 0 : 9;
 }
 
+/* Takes the next immediate data. */
+static bool peer_takes(struct ptd_peer *p, int count)
+{
+	struct ibv_wc wc;
+
+	while (count--)
+		if (!ptk_until(ibv_poll_cq(p->id->recv_cq, 1, &wc) == 1,
+			       PTD_MS * ptk_slow()) || wc.status)
+			return false;
+	return true;
+}
+
+/* Has no receives left, and gives one now and then: so requests end. */
+static int peer_is_slow(struct ptd_peer *p)
+{
+	static char page[4096] __attribute__((aligned(4096)));
+	struct ptd_wire_msg m = ptd_peer_message(p, PTD_GRANT);
+	/* Asked again after 1.28 ms. */
+	struct ibv_qp_attr attr = {
+		.qp_state = IBV_QPS_RTS, .min_rnr_timer = 14,
+	};
+	struct ibv_mr *mr;
+	int i;
+
+	mr = ibv_reg_mr_iova(p->id->pd, page, sizeof(page), 1ull << 40,
+			     IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE);
+	if (!mr || ibv_modify_qp(p->id->qp, &attr,
+				 IBV_QP_STATE | IBV_QP_MIN_RNR_TIMER))
+		return 4;
+	m.keys[0] = mr->rkey;
+	if (ptd_peer_send(p, &m, 0) || !peer_takes(p, WINDOW))
+		return 5;
+	m = ptd_peer_message(p, PTD_CREDIT);
+	m.imm_ack = WINDOW;
+	if (ptd_peer_send(p, &m, 0) ||
+	    !peer_takes(p, PTD_PEER_RECEIVES - WINDOW) || !ptd_peer_wait())
+		return 6;
+	for (i = 0; i < LEFT; i++) {
+		usleep(SLOW_MS * 1000);
+		rdma_post_recv(p->id, NULL, p->memory->rx[i], 128, p->mr);
+	}
+	return 0;
+}
+
+static int peer_play(struct ptd_peer *p, char part)
+{
+	if (part == 's')
+		return peer_is_slow(p);
+	if (!peer_is_filled(p))
+		return 3;
+	return part == 'r' ? peer_makes_room(p) : peer_needs_the_last(p);
+}
+
 /* rdma_window hostile PORT PART */
 static int hostile(char **argv)
 {
@@ -121,9 +178,7 @@ static int hostile(char **argv)
 
 	if (ptd_peer_connect(&p, argv[2], &hello))
 		return 2;
-	if (!peer_is_filled(&p))
-		return 3;
-	ret = argv[3][0] == 'r' ? peer_makes_room(&p) : peer_needs_the_last(&p);
+	ret = peer_play(&p, argv[3][0]);
 	ptd_peer_wait();
 	ptd_peer_close(&p);
 	return ret;
@@ -240,6 +295,35 @@ TEST_F_TIMEOUT(window, last_place, 120)
 		EXPECT_EQ(i, ptd_wait(&self->ring, NULL));
 	ASSERT_TRUE(ptd_hostile_go(&self->peer));
 	EXPECT_TRUE(peer_ends_well(self));
+}
+
+/*
+ * It lets one request end after the other, each in time: together they would
+ * take longer than a move waits for them.
+ */
+TEST_F_TIMEOUT(window, one_by_one, 120)
+{
+	const struct p2pbuf_rdma_limits limits = { .recall_ms = RECALL_MS };
+	const struct p2pbuf_rdma_cmd cmd = {
+		.local_id = 1, .remote_id = 1, .length = 4096,
+	};
+	int i, port = ptd_listen(self->listener);
+
+	ASSERT_LT(0, port);
+	ASSERT_TRUE(ptd_hostile_start(&self->peer, port, "slow"));
+	ASSERT_EQ(0, ptd_accept(self->fd, self->listener, limits));
+	ASSERT_EQ(1, ptd_import(self->fd, self->buffer, 1));
+	for (i = 0; i < 2 * WINDOW; i++)
+		ptd_prep(&self->ring, self->fd, P2PBUF_RDMA_URING_WRITE_IMM,
+			 &cmd, 0);
+	ASSERT_LE(0, io_uring_submit(&self->ring));
+	for (i = 0; i < PTD_PEER_RECEIVES; i++)
+		ASSERT_EQ(4096, ptd_wait(&self->ring, NULL));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	EXPECT_EQ(0, ptm_move(self->mock, self->buffer, P2PBUF_MOCK_PAGES, 0));
+	EXPECT_EQ(ETIMEDOUT, ptd_outcome(self->fd));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	EXPECT_TRUE(ptd_hostile_ended(&self->peer));
 }
 
 int main(int argc, char **argv)

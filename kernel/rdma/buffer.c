@@ -26,6 +26,8 @@
  *
  *	the peer does not answer	recall_ms later the connection is killed
  *	none of our pieces ends		likewise, after as long
+ *	they end, but one by one	likewise, RDMA_DRAIN_LIMITS times as
+ *					long after that
  *	anything else goes wrong	the connection is killed
  *	the connection is dead		as soon as it is drained, nobody reaches
  *					the memory: the reference is dropped
@@ -228,13 +230,18 @@ static void buffer_step_recalling(struct p2pbuf_rdma_buffer *b)
 	}
 }
 
-/* Our pieces may be many and slow, but one has to end now and then. */
+/*
+ * Our pieces may be many and slow, but one has to end now and then: and when it
+ * does is the peer's choice, so all of them in time.
+ */
 static bool buffer_is_stuck(const struct p2pbuf_rdma_buffer *b)
 {
 	unsigned long limit = msecs_to_jiffies(b->conn->limits.recall_ms);
+	unsigned long last = b->deadline + RDMA_DRAIN_LIMITS * limit;
 
 	return time_after(jiffies, b->deadline) &&
-	       time_after(jiffies, b->conn->last_done + limit);
+	       (time_after(jiffies, b->conn->last_done + limit) ||
+		time_after(jiffies, last));
 }
 
 static void buffer_step_draining(struct p2pbuf_rdma_buffer *b)

@@ -32,7 +32,7 @@
  *	and listener and connection never hold two of them.
  *
  * What the fence of a mapping waits for, see buffer.c: the peer, bounded by
- * recall_ms; our own pieces, bounded likewise; the management queue pair, which
+ * recall_ms; our own pieces, bounded by a multiple of it; the management queue pair, which
  * no peer can stall. Pieces that no fence waits for are bounded by wait_ms, see
  * io.c: the peer may have chosen a transport that never gives up.
  */
@@ -58,6 +58,7 @@
 #define RDMA_IDS		(P2PBUF_RDMA_MAX_BUFFERS + 1)	/* 0 is none */
 #define RDMA_RECALL_MS		500
 #define RDMA_WAIT_MS		10000
+#define RDMA_DRAIN_LIMITS	4	/* recall_ms, after that of the recall */
 #define RDMA_STALL_MS		5000	/* the least that pieces are given */
 #define RDMA_BACKLOG		16	/* requests nobody has accepted yet */
 #define RDMA_SQ_PIECES		128	/* pieces under way */
