@@ -538,6 +538,7 @@ TEST_F(bind, other_disks)
 	} cases[] = {
 		{ "P2PBUF_NVME_MULTIPATH", EMLINK, "multipath" },
 		{ "P2PBUF_NVME_PI", EOPNOTSUPP, "metadata" },
+		{ "P2PBUF_NVME_PROTECTED", EOPNOTSUPP, "metadata" },
 		{ "P2PBUF_NVME_ZONED", EMEDIUMTYPE, "zoned" },
 	};
 	const char *node;

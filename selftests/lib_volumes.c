@@ -2,7 +2,8 @@
 /*
  * Bindings to md arrays, volumes of device mapper and LVM beyond those of
  * lib_file: data both ways where the layer hands pages down, and the reason
- * where it does not. Each is made of parts of two drives for its own test.
+ * where it does not. Each is made of parts of two drives for its own test, or
+ * of a drive that is formatted with protection information.
  */
 
 #include <stdbool.h>
@@ -26,6 +27,9 @@
 #define BEHIND		MDADM "--level=1 --raid-devices=2 --bitmap=internal " \
 			"--write-behind=256 $A --write-mostly $B"
 #define LVM		"--config 'activation{udev_sync=0 udev_rules=0} devices{use_devicesfile=0} backup{archive=0 backup=0}' "
+
+/* Whose checksums lie beside the blocks, so that Linux makes them. */
+#define PROTECTED	"P2PBUF_NVME_PROTECTED"
 
 #define CRYPT		"0 131072 crypt aes-cbc-plain64 000102030405060708090a0b0c0d0e0f 0 $A 0"
 
@@ -59,19 +63,22 @@ FIXTURE(volume)
  *	@path
  * @prepare: what no command does; 0, or -EOPNOTSUPP where the kernel cannot
  * @disks: below it; 0: refused
- * @says: a word of the refusal
+ * @says, @says_too: words of the refusal
  * @names: the module that @make needs
+ * @drive: the variable that names another drive that it needs
  * @secret: not for everybody
  */
 FIXTURE_VARIANT(volume)
 {
 	const char *names;
+	const char *drive;
 	const char *make[8];
 	const char *unmake[4];
 	int (*prepare)(void);
 	const char *path;
 	unsigned int disks;
 	const char *says;
+	const char *says_too;
 	bool secret;
 };
 
@@ -222,6 +229,48 @@ FIXTURE_VARIANT_ADD(volume, btrfs) {
 	.says = "btrfs",
 };
 
+/*
+ * The CPU makes the drive's checksums; on XFS it copies as well. No attribute
+ * of the queue tells.
+ */
+FIXTURE_VARIANT_ADD(volume, protected_file) {
+	.names = "nvme",
+	.drive = PROTECTED,
+	.make = {
+		"/ci/toolbox mkfs.ext4 -q -F -b 4096 $" PROTECTED,
+		"mkdir -p " MOUNT,
+		"mount -t ext4 $" PROTECTED " " MOUNT,
+	},
+	.unmake = { "umount " MOUNT },
+	.path = MOUNT "/weights",
+	.says = "nvme",
+	.says_too = "protection information (T10-DIF-TYPE1-CRC)",
+};
+
+/* Each layer has them for those above: it is refused before its table is. */
+FIXTURE_VARIANT_ADD(volume, protected_linear) {
+	.names = "dm-mod",
+	.drive = PROTECTED,
+	.make = { "echo 0 131072 linear $" PROTECTED " 0 | " PTF_DMSETUP " create protected" },
+	.unmake = { PTF_DMSETUP " remove protected" },
+	.path = "dm:protected",
+	.says = "dm-",
+	.says_too = "protection information (T10-DIF-TYPE1-CRC)",
+};
+
+/* A volume of drives that differ has none, but one of the drives has. */
+FIXTURE_VARIANT_ADD(volume, protected_half) {
+	.names = "dm-mod",
+	.drive = PROTECTED,
+	.make = { "{ echo 0 65536 linear $A 0; echo 65536 131072 linear $" PROTECTED " 0; } | "
+		  PTF_DMSETUP " create protected" },
+	.unmake = { PTF_DMSETUP " remove protected" },
+	.path = "dm:protected",
+	.says = "nvme",
+	.says_too = "protection information (T10-DIF-TYPE1-CRC)",
+	.secret = true,
+};
+
 static void add_parts(int op)
 {
 	char name[4] = "$A", path[64];
@@ -282,6 +331,8 @@ FIXTURE_SETUP(volume)
 		SKIP(return, "no paged exporter");
 	if (!getenv("P2PBUF_NVME_MAIN") || !getenv("P2PBUF_NVME_SECOND"))
 		SKIP(return, "it takes two drives");
+	if (variant->drive && !getenv(variant->drive))
+		SKIP(return, "no drive %s", variant->drive);
 	if (access("/ci/toolbox", X_OK))
 		SKIP(return, "no tools to make it with");
 	if (ptk_run("modprobe %s 2>/dev/null", variant->names))
@@ -428,6 +479,8 @@ TEST_F_TIMEOUT(volume, served_or_refused, 90)
 	EXPECT_EQ(NULL, self->binding);
 	EXPECT_TRUE(ptl_is_sentence(&self->error));
 	EXPECT_NE(NULL, strstr(self->error.text, variant->says));
+	if (variant->says_too)
+		EXPECT_NE(NULL, strstr(self->error.text, variant->says_too));
 	TH_LOG("%s", self->error.text);
 	check_allowed(_metadata, self);
 }

@@ -74,6 +74,8 @@ static const struct {
 	{ 'q', VIRTUAL "block/dm-0", "/dm", "uuid", "CRYPT-LUKS2-1-a\n" },
 	{ 'r', VIRTUAL "block/dm-1", "/dm", "name", "vg-other\n" },
 	{ 's', VIRTUAL "block/dm-1", "/dm", "uuid", "DM-2\n" },
+	{ 't', NVME(0) "/nvme0n1", "/integrity", "format", "none\n" },
+	{ 'u', VIRTUAL "block/md0", "/integrity", "format", "none\n" },
 };
 
 #define NOMERGES	11	/* of files[]: the library writes it */
@@ -86,6 +88,7 @@ struct record {
 };
 
 static struct record targets, table, level;
+static struct record drive_format, array_format;
 static const char *address[CONTROLLERS];
 static bool has_uuid;
 static bool changed[FILES], linked[DEVICES];
@@ -203,6 +206,12 @@ static unsigned int record_take(const struct record *r, char letter,
 		break;
 	case 'q': case 's':
 		has_uuid = true;
+		break;
+	case 't':
+		drive_format = *r;
+		break;
+	case 'u':
+		array_format = *r;
 	}
 	if (letter == '0' + HEAD)
 		links_change(HEAD, r);
@@ -337,6 +346,19 @@ static void level_check(void)
 	PROMISE(!"an array of another level");
 }
 
+/* A disk was accepted: does its format say that the CPU makes no checksums? */
+static void format_check(const struct record *format)
+{
+	size_t n;
+
+	/* Without the file, or anything in it, nothing is said. */
+	if (!format->n || (format->n == 1 && *format->text == '-'))
+		return;
+	n = strcspn(format->text, "\n");
+	PROMISE((n == 4 && !memcmp(format->text, "none", n)) ||
+		(n == 3 && !memcmp(format->text, "nop", n)));
+}
+
 /* A dm device was, by its table. */
 static void targets_check(void)
 {
@@ -363,6 +385,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	targets.text = NULL;
 	table.text = NULL;
 	level.text = NULL;
+	drive_format.n = 0;
+	array_format.n = 0;
 	has_uuid = false;
 	for (i = 0; i < CONTROLLERS; i++)
 		address[i] = files[2 * i + 1].usual;
@@ -379,6 +403,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		PROMISE(memchr(error.text, '\0', sizeof(error.text)));
 	} else {
 		disks_check(&disks);
+		/* The drive, its part, and the array of it and another. */
+		if (asked == 0 || asked == 2 || (asked == MD && !linked[MD]))
+			format_check(&drive_format);
+		if (asked == MD)
+			format_check(&array_format);
 		if (asked == MD)
 			level_check();
 		else if (asked > MD && !has_uuid)

@@ -344,6 +344,25 @@ static int stable_judge(const char *dir, struct p2pbuf_error *error)
 			   base_of(dir));
 }
 
+/*
+ * Checksums in a buffer beside the blocks: the block layer makes them of what is
+ * written and checks them on what was read, and for their sake XFS copies as it
+ * does for stable pages, which queue/stable_writes does not say. "nop" is a
+ * buffer without checksums. Where the drive itself makes and checks them, within
+ * the block, it is "none".
+ */
+static int integrity_judge(const char *dir, struct p2pbuf_error *error)
+{
+	char format[32];
+
+	if (!read_text(dir, "integrity/format", format, sizeof(format)) ||
+	    !strcmp(format, "none") || !strcmp(format, "nop"))
+		return 0;
+	return p2pbuf_fail(error, EMEDIUMTYPE,
+			   "%s is formatted with protection information (%s), which the CPU makes and checks",
+			   base_of(dir), format);
+}
+
 static int walk(struct p2pbuf_disks *disks, const char *dir, unsigned int depth,
 		struct p2pbuf_error *error);
 
@@ -385,6 +404,8 @@ static int walk(struct p2pbuf_disks *disks, const char *dir, unsigned int depth,
 				   "the disk is made of more than %u layers",
 				   DEPTH);
 	ret = stable_judge(dir, error);
+	if (!ret)
+		ret = integrity_judge(dir, error);
 	if (ret < 0)
 		return ret;
 
