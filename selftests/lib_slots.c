@@ -19,6 +19,7 @@
 #include "kselftest_harness.h"
 
 #define POISON	0x5a
+#define TURN	256	/* slots that take turns (src/ring.c) */
 
 static struct ptf_stage stage;
 
@@ -185,11 +186,63 @@ TEST_F(ring, slots)
 	self->opts.flags &= ~P2PBUF_SLOT;
 	self->opts.slot = 0;
 
-	/* An ended binding gives its slot back. */
+	/* An ended binding gives its slot back, to who asks for it. */
 	p2pbuf_unbind(self->more[1]);
 	ASSERT_EQ(0, ring_bind(&ring, self, &self->more[1]));
+	EXPECT_EQ(5, self->bound.slot);
+	self->opts.flags |= P2PBUF_SLOT;
+	self->opts.slot = 3;
+	ASSERT_EQ(0, ring_bind(&ring, self, &self->more[4]));
 	EXPECT_EQ(3, self->bound.slot);
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 5; i++)
+		p2pbuf_unbind(self->more[i]);
+	io_uring_queue_exit(&ring);
+}
+
+/* A slot that was given back is the last to be taken again. */
+TEST_F(ring, slots_take_turns)
+{
+	struct io_uring ring;
+	unsigned int i;
+
+	ASSERT_EQ(0, io_uring_queue_init(8, &ring, 0));
+	self->opts.length = 4096;
+	ASSERT_EQ(0, ring_bind(&ring, self, &self->more[0]));
+	EXPECT_EQ(0, self->bound.slot);
+	for (i = 1; i < TURN + 3; i++) {
+		ASSERT_EQ(0, ring_bind(&ring, self, &self->more[1]))
+			TH_LOG("%u: %s", i, self->error.text);
+		/* The first is still taken when its turn comes. */
+		ASSERT_EQ(i < TURN ? i : i - TURN + 1, self->bound.slot);
+		p2pbuf_unbind(self->more[1]);
+	}
+	p2pbuf_unbind(self->more[0]);
+	io_uring_queue_exit(&ring);
+}
+
+/* When those that take turns are all taken the table goes on. */
+TEST_F(ring, slots_beyond_the_turns)
+{
+	struct iovec iovs[TURN];
+	struct io_uring ring;
+	unsigned int i;
+
+	for (i = 0; i < TURN; i++)
+		iovs[i] = (struct iovec){ self->host, 4096 };
+	ASSERT_EQ(0, io_uring_queue_init(8, &ring, 0));
+	ASSERT_EQ(0, io_uring_register_buffers(&ring, iovs, TURN));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, ring_bind(&ring, self, &self->more[i]))
+			TH_LOG("%u: %s", i, self->error.text);
+		EXPECT_EQ(TURN + i, self->bound.slot);
+	}
+	EXPECT_TRUE(ring_works(&ring, self, self->more[1]));
+	/* One of them is given back: before the table grows again. */
+	iovs[0] = (struct iovec){ 0 };
+	ASSERT_EQ(1, io_uring_register_buffers_update_tag(&ring, 200, iovs, NULL, 1));
+	ASSERT_EQ(0, ring_bind(&ring, self, &self->more[2]));
+	EXPECT_EQ(200, self->bound.slot);
+	for (i = 0; i < 3; i++)
 		p2pbuf_unbind(self->more[i]);
 	io_uring_queue_exit(&ring);
 }
@@ -259,6 +312,63 @@ TEST_F(ring, ends_in_any_order)
 	io_uring_cqe_seen(&ring, cqe);
 	EXPECT_EQ(0, memcmp(self->vram, self->host, 1 << 20));
 	io_uring_queue_exit(&ring);
+}
+
+/*
+ * A request that waits for another has neither its file nor its slot when its
+ * binding is ended. It must not find those of the next binding.
+ */
+TEST_F(ring, ends_before_its_request_begins)
+{
+	const uint64_t n = 65536;
+	struct p2pbuf_buffer *other;
+	struct io_uring_sqe *sqe;
+	struct io_uring_cqe *cqe;
+	struct io_uring ring;
+	unsigned char *vram;
+	int pipes[2], i;
+	char byte;
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, p2pbuf_alloc(self->exporter, 1 << 20, NULL, &other, NULL));
+	ASSERT_EQ(0, p2pbuf_map(other, 0, 0, P2PBUF_READ | P2PBUF_WRITE,
+				(void **)&vram));
+	memset(vram, POISON, 1 << 20);
+	memset(self->vram, POISON, 1 << 20);
+	ASSERT_EQ(0, io_uring_queue_init(8, &ring, 0));
+	ASSERT_EQ(0, ring_bind(&ring, self, &self->more[0]));
+	sqe = io_uring_get_sqe(&ring);
+	io_uring_prep_read(sqe, pipes[0], &byte, 1, 0);
+	sqe->user_data = 0;
+	sqe->flags = IOSQE_IO_LINK;
+	sqe = io_uring_get_sqe(&ring);
+	ASSERT_EQ(0, p2pbuf_prep_read(sqe, self->more[0], 0, n, 0, 0));
+	sqe->user_data = 1;
+	ASSERT_EQ(2, io_uring_submit(&ring));
+
+	p2pbuf_unbind(self->more[0]);
+	ASSERT_EQ(0, p2pbuf_bind(&ring, other, self->fd, &self->opts,
+				 &self->more[1], &self->error))
+		TH_LOG("%s", self->error.text);
+	ASSERT_EQ(1, write(pipes[1], "x", 1));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, io_uring_wait_cqe(&ring, &cqe));
+		EXPECT_EQ(i, cqe->user_data);
+		/* The descriptor's number is the next binding's, the slot not. */
+		EXPECT_EQ(i ? -EFAULT : 1, cqe->res);
+		io_uring_cqe_seen(&ring, cqe);
+	}
+	EXPECT_TRUE(ptf_is_all(vram, 1 << 20, POISON));
+	EXPECT_TRUE(ptf_is_all(self->vram, 1 << 20, POISON));
+	EXPECT_EQ(n, ptf_io(&ring, self->more[1], P2PBUF_READ, 0, n, 0, 0));
+	EXPECT_EQ(0, memcmp(vram, self->host, n));
+	p2pbuf_unbind(self->more[1]);
+	io_uring_queue_exit(&ring);
+	EXPECT_EQ(0, ptf_pins_in_the_end(other));
+	p2pbuf_unmap(vram, 1 << 20);
+	p2pbuf_free(other);
+	close(pipes[0]);
+	close(pipes[1]);
 }
 
 /* No ring: to see the path, and for p2pbuf_read_file(). */

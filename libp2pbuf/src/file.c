@@ -588,8 +588,13 @@ static int file_fd(struct p2pbuf_binding *binding)
 }
 
 /*
- * Requests in flight hold what they use: the slot may be emptied under them,
- * the memory stays pinned until the last has ended.
+ * Requests that have begun hold what they use: the slot may be emptied under
+ * them, the memory stays pinned until the last has ended. Those that have not
+ * (behind a link or a drain, for a worker, in SQPOLL's queue) hold nothing but
+ * the numbers of the descriptor and the slot. The descriptor's the next binding
+ * is likely to have; the slot's it has not before its turn comes (ring.c), so
+ * they fail. Nobody can tell when the last of them is gone but he who reaps
+ * their CQEs, which is why p2pbuf_bind(3) asks for that.
  */
 static void file_unbind(struct p2pbuf_binding *binding)
 {

@@ -11,7 +11,15 @@
  *
  * Cloning replaces what a slot holds without asking, so slots are looked at
  * first, through a clone of the whole table. The lock keeps two calls of this
- * library from finding the same slot empty; it guards no data of its own.
+ * library from finding the same slot empty.
+ *
+ * The kernel looks a request's slot up when it issues the request, which may be
+ * long after it was submitted: behind a link, or in SQPOLL's queue. If its
+ * binding has been ended by then the slot had better be empty still, or it would
+ * get the next binding's buffer. So slots take turns, and the one that was given
+ * back last is the last to be taken again. All rings share the turns: a
+ * ring has no place to remember its own. They are few, because a table is as
+ * long as its highest slot, and is cloned for each look.
  */
 
 #include <fcntl.h>
@@ -24,12 +32,14 @@
 #include "internal.h"
 
 #define BATCH		16	/* slots looked up together */
+#define TURN		256	/* slots that take turns */
 
 #ifndef IORING_NOP_FIXED_BUFFER
 #define IORING_NOP_FIXED_BUFFER	(1U << 3)
 #endif
 
 static pthread_mutex_t slots_lock = PTHREAD_MUTEX_INITIALIZER;
+static unsigned int slots_next;		/* whose turn it is; under the lock */
 
 int p2pbuf_ring_run(struct io_uring *ring)
 {
@@ -104,26 +114,40 @@ static int slots_look(struct io_uring *view, unsigned int first)
 	return taken;
 }
 
-/* The slot to fill in the table that @view shows; -errno. */
-static int slot_choose(struct io_uring *view, int wanted)
+/* The first empty slot from @first on and below @end; -EMFILE, -errno. */
+static int slots_search(struct io_uring *view, unsigned int first,
+			unsigned int end)
 {
 	const int full = (1 << BATCH) - 1;
-	unsigned int first;
+	unsigned int slot;
 	int taken;
 
-	if (wanted >= 0) {
-		taken = slots_look(view, wanted);
-		return taken < 0 ? taken : taken & 1 ? -EBUSY : wanted;
-	}
-	for (first = 0; first < P2PBUF_SLOTS; first += BATCH) {
+	for (; first < end; first += BATCH) {
 		taken = slots_look(view, first);
 		if (taken < 0)
 			return taken;
-		if (taken != full)
-			return first + __builtin_ctz(~taken);
+		if (taken == full)
+			continue;
+		slot = first + __builtin_ctz(~taken);
+		return slot < end ? (int)slot : -EMFILE;
 	}
 
 	return -EMFILE;
+}
+
+/* The slot to fill in the table that @view shows; -errno. */
+static int slot_choose(struct io_uring *view, int wanted)
+{
+	int slot;
+
+	if (wanted >= 0) {
+		slot = slots_look(view, wanted);
+		return slot < 0 ? slot : slot & 1 ? -EBUSY : wanted;
+	}
+	slot = slots_search(view, slots_next, TURN);
+	if (slot == -EMFILE)
+		slot = slots_search(view, 0, P2PBUF_SLOTS);
+	return slot;
 }
 
 static int slot_fill(int ring_fd, int home_fd, int wanted)
@@ -137,7 +161,7 @@ static int slot_fill(int ring_fd, int home_fd, int wanted)
 	ret = p2pbuf_ring_clone(view.ring_fd, 0, ring_fd, 0, 0);
 	/* ENXIO: no table yet, so every slot is empty. */
 	if (ret == -ENXIO)
-		slot = wanted >= 0 ? wanted : 0;
+		slot = wanted >= 0 ? wanted : (int)slots_next;
 	else
 		slot = ret < 0 ? ret : slot_choose(&view, wanted);
 	/* The last reference on a buffer must not be a worker's to drop. */
@@ -147,7 +171,11 @@ static int slot_fill(int ring_fd, int home_fd, int wanted)
 		return slot;
 
 	ret = p2pbuf_ring_clone(ring_fd, slot, home_fd, 0, 1);
-	return ret < 0 ? ret : slot;
+	if (ret < 0)
+		return ret;
+	if (wanted < 0)
+		slots_next = slot < TURN ? (slot + 1) % TURN : 0;
+	return slot;
 }
 
 int p2pbuf_ring_fill_slot(int ring_fd, int home_fd, int wanted)
