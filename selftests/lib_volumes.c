@@ -67,6 +67,7 @@ FIXTURE(volume)
  * @names: the module that @make needs
  * @drive: the variable that names another drive that it needs
  * @secret: not for everybody
+ * @journals: its data, when it is told to
  */
 FIXTURE_VARIANT(volume)
 {
@@ -80,6 +81,7 @@ FIXTURE_VARIANT(volume)
 	const char *says;
 	const char *says_too;
 	bool secret;
+	bool journals;
 };
 
 /* A part of a drive and nothing above it: the pre-mapped way. */
@@ -118,7 +120,10 @@ FIXTURE_VARIANT_ADD(volume, striped) {
 	.secret = true,
 };
 
-/* A file on ext4 on a volume that spans both drives. */
+/*
+ * A file on ext4 on a volume that spans both drives. With delayed allocation
+ * ext4 would journal no data.
+ */
 FIXTURE_VARIANT_ADD(volume, lvm) {
 	.names = "dm-mod",
 	.make = {
@@ -128,7 +133,7 @@ FIXTURE_VARIANT_ADD(volume, lvm) {
 		"lv=/dev/$(/ci/toolbox dmsetup info -c --noheadings -o blkdevname group-models)",
 		"/ci/toolbox mkfs.ext4 -q -F $lv",
 		"mkdir -p " MOUNT,
-		"mount -t ext4 $lv " MOUNT,
+		"mount -t ext4 -o nodelalloc $lv " MOUNT,
 	},
 	.unmake = {
 		"umount " MOUNT,
@@ -137,6 +142,7 @@ FIXTURE_VARIANT_ADD(volume, lvm) {
 	},
 	.path = MOUNT "/weights",
 	.disks = 2,
+	.journals = true,
 };
 
 FIXTURE_VARIANT_ADD(volume, raid5) {
@@ -431,6 +437,39 @@ static void check_served(struct __test_metadata *_metadata, VOLUME_DATA *self,
 	EXPECT_EQ(NULL, wrong) TH_LOG("%s", wrong);
 }
 
+/* A bound file that turns to the page cache: right bytes, and it is told. */
+static void check_journalled(struct __test_metadata *_metadata,
+			     VOLUME_DATA *self)
+{
+	const char *expect = getenv("P2PBUF_EXPECT_PATH");
+	struct p2pbuf_binding *binding = NULL;
+	const unsigned int n = 65536;
+	int flags, plain, i;
+
+	ASSERT_EQ(0, ioctl(self->fd, FS_IOC_GETFLAGS, &plain));
+	flags = plain | FS_JOURNAL_DATA_FL;
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, ioctl(self->fd, FS_IOC_SETFLAGS,
+				   i ? &plain : &flags));
+		ASSERT_EQ(0, p2pbuf_bind_info(self->binding, &self->bound));
+		EXPECT_STREQ(i ? expect : "system",
+			     p2pbuf_path_name(self->bound.path.path));
+		EXPECT_EQ(!i, !!strstr(self->bound.why, "page cache"));
+		TH_LOG("%s", self->bound.why);
+		ptf_fill(self->host, n, 21 + i);
+		ASSERT_EQ(n, ptf_host_io(self->fd, true, self->host, n, 0));
+		memset(self->vram, PTF_POISON, 2 * n);
+		EXPECT_EQ(n, ptf_io(&self->ring, self->binding, P2PBUF_READ, 0,
+				    n, 0, 0));
+		EXPECT_TRUE(ptf_only_these(self->vram, SIZE, 0, self->host, n));
+		/* Who binds it now is refused, or not any more. */
+		EXPECT_EQ(i ? 0 : -EMEDIUMTYPE,
+			  p2pbuf_bind(&self->ring, self->buf, self->fd, NULL,
+				      &binding, &self->error));
+		p2pbuf_unbind(binding);
+	}
+}
+
 /* What is refused works in host memory, for who accepts that. */
 static void check_allowed(struct __test_metadata *_metadata, VOLUME_DATA *self)
 {
@@ -473,6 +512,8 @@ TEST_F_TIMEOUT(volume, served_or_refused, 90)
 	EXPECT_EQ(hidden, pt_child(bind_as_nobody, self, true));
 	if (variant->disks) {
 		check_served(_metadata, self, variant->disks);
+		if (variant->journals)
+			check_journalled(_metadata, self);
 		return;
 	}
 	ASSERT_EQ(-EMEDIUMTYPE, bind_it(self));

@@ -290,7 +290,8 @@ struct p2pbuf_bind_opts {
  * @max_io: bytes the device takes at once; longer requests are split inside;
  *	0 unknown
  * @max_len: most bytes of one request
- * @path: how the device reaches the buffer now
+ * @path: how the device reaches the buffer now; "file": how it did when it was
+ *	bound, or P2PBUF_PATH_SYSTEM while the filesystem goes by the page cache
  * @reads, @writes: commands of the device completed; a request that is split
  *	takes several
  * @bytes_peer: bytes moved peer to peer

@@ -519,7 +519,16 @@ static int file_info(struct p2pbuf_binding *binding,
 	for (i = 0; i < file->disks.n && i < P2PBUF_BIND_DEVICES; i++)
 		info->devices[i] = file->disks.pci[i];
 
-	if (file->disks.n < 2 || file->path.path == P2PBUF_PATH_SYSTEM)
+	if (file->path.path == P2PBUF_PATH_SYSTEM)
+		return 0;
+	if (!p2pbuf_target_is_direct(file->fd)) {
+		info->path.path = P2PBUF_PATH_SYSTEM;
+		snprintf(info->why, sizeof(info->why),
+			 "the filesystem does no direct I/O on %.100s any more (journalled, inline or verified data), so the CPU copies by way of the page cache",
+			 binding->target);
+		return 0;
+	}
+	if (file->disks.n < 2)
 		return 0;
 	p2pbuf_path_describe(&file->path, info->why, sizeof(info->why));
 	for (i = 0; i < file->disks.n && i < NAMED; i++) {

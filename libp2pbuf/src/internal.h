@@ -264,6 +264,8 @@ int p2pbuf_target_claim(const struct p2pbuf_bind_args *args,
 int p2pbuf_target_judge(const struct p2pbuf_bind_args *args,
 			struct p2pbuf_target *target,
 			struct p2pbuf_error *error);
+/* Does its filesystem still do direct I/O on it? Who does not tell is believed. */
+bool p2pbuf_target_is_direct(int fd);
 /* Bytes of it now. */
 uint64_t p2pbuf_target_capacity(int fd);
 

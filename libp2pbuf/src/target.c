@@ -199,6 +199,15 @@ int p2pbuf_target_judge(const struct p2pbuf_bind_args *args,
 	return 0;
 }
 
+bool p2pbuf_target_is_direct(int fd)
+{
+	struct statx stx;
+
+	return statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &stx) < 0 ||
+	       !(stx.stx_mask & STATX_DIOALIGN) ||
+	       (stx.stx_dio_offset_align && stx.stx_dio_mem_align);
+}
+
 uint64_t p2pbuf_target_capacity(int fd)
 {
 	uint64_t bytes = 0;
