@@ -250,7 +250,8 @@ TEST_F(ring, slots_beyond_the_turns)
 /* Many of them on one ring, as siblings; the first may end first. */
 TEST_F(ring, siblings)
 {
-	struct io_uring ring;
+	struct p2pbuf_binding *binding = NULL;
+	struct io_uring ring, other;
 	unsigned int i;
 	int fds;
 
@@ -265,6 +266,19 @@ TEST_F(ring, siblings)
 			TH_LOG("%u: %s", i, self->error.text);
 		EXPECT_EQ(i, self->bound.slot);
 	}
+	/* Not on another ring, not even one with the same number. */
+	ASSERT_EQ(0, io_uring_queue_init(8, &other, 0));
+	EXPECT_EQ(-EINVAL, ring_bind(&other, self, &binding));
+	EXPECT_EQ(EINVAL, self->error.code);
+	EXPECT_NE(NULL, strstr(self->error.text, "another ring"));
+	EXPECT_TRUE(ptl_is_sentence(&self->error));
+	EXPECT_EQ(NULL, binding);
+	io_uring_queue_exit(&other);
+	/* Without one it is the sibling's. */
+	EXPECT_EQ(0, ring_bind(NULL, self, &binding));
+	EXPECT_EQ(80, self->bound.slot);
+	EXPECT_EQ(8192, ptf_io(&ring, binding, P2PBUF_READ, 0, 8192, 0, 0));
+	p2pbuf_unbind(binding);
 	/* One each, for the file. */
 	EXPECT_EQ(fds + 79, ptl_count_fds());
 	p2pbuf_unbind(self->more[0]);
@@ -274,9 +288,17 @@ TEST_F(ring, siblings)
 				       8192, i * 8192, 0));
 	EXPECT_EQ(0, memcmp(self->vram + 8192, self->host + 8192,
 			    79 * 8192));
-	for (i = 1; i < 80; i++)
+	for (i = 2; i < 80; i++)
 		p2pbuf_unbind(self->more[i]);
 	io_uring_queue_exit(&ring);
+	/* The next ring has the number of that one, which more[1] keeps. */
+	ASSERT_EQ(0, io_uring_queue_init(8, &other, 0));
+	self->opts.sibling = self->more[1];
+	binding = NULL;
+	EXPECT_EQ(-EINVAL, ring_bind(&other, self, &binding));
+	EXPECT_EQ(NULL, binding);
+	p2pbuf_unbind(self->more[1]);
+	io_uring_queue_exit(&other);
 }
 
 /* The ring may go before the binding, and the binding before its I/O. */

@@ -264,7 +264,7 @@ int p2pbuf_recv(int sock, struct p2pbuf_buffer **buf, struct p2pbuf_meta *meta,
  * @length: bytes bound; 0 is up to the buffer's end
  * @sibling: a binding of the same kind, whose file is used for this one's I/O
  *	too; or NULL for a file of its own. Bound to a file: a binding on the
- *	same ring, whose descriptor is shared
+ *	same ring, whose descriptor is shared; the call's ring is that or NULL
  */
 struct p2pbuf_bind_opts {
 	size_t size;

@@ -24,9 +24,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 #include <liburing.h>
+#include <linux/kcmp.h>
 
 #include <drm/p2pbuf_drm.h>
 
@@ -100,6 +102,29 @@ static int ring_open(struct io_uring *ring, struct file_ring **out,
 free:
 	free(r);
 	return ret;
+}
+
+/*
+ * A sibling of that binding is on its ring. The number says little: the ring's
+ * first descriptor may be closed, and its number another ring's.
+ */
+static int ring_of_sibling(const struct p2pbuf_bind_args *args,
+			   struct file_ring **out, struct p2pbuf_error *error)
+{
+	struct file_ring *r = to_file(args->opts.sibling)->ring;
+	const pid_t pid = getpid();
+
+	/* Where kcmp() is not to be had (< 0) the caller is believed. */
+	if (args->ring &&
+	    (args->ring->ring_fd < 0 ||
+	     syscall(SYS_kcmp, pid, pid, KCMP_FILE, args->ring->ring_fd,
+		     r->fd) > 0))
+		return p2pbuf_fail(error, EINVAL,
+				   "the sibling is on another ring");
+	atomic_fetch_add(&r->refs, 1);
+	*out = r;
+
+	return 0;
 }
 
 static void ring_put(struct file_ring *r)
@@ -444,14 +469,12 @@ static int file_bind(const struct p2pbuf_bind_args *args,
 				  strerrordesc_np(errno));
 		goto free;
 	}
-	if (args->opts.sibling) {
-		binding->ring = to_file(args->opts.sibling)->ring;
-		atomic_fetch_add(&binding->ring->refs, 1);
-	} else {
+	if (args->opts.sibling)
+		ret = ring_of_sibling(args, &binding->ring, error);
+	else
 		ret = ring_open(args->ring, &binding->ring, error);
-		if (ret < 0)
-			goto close;
-	}
+	if (ret < 0)
+		goto close;
 	ret = register_on_ring(args, binding, placement, error);
 	if (ret < 0)
 		goto restore;
