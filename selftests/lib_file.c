@@ -567,6 +567,46 @@ TEST_F(file, copy_of_too_little)
 	unlink(to);
 }
 
+/* Where a range is copied onto itself its end would be what was just written. */
+TEST_F(file, copy_onto_itself)
+{
+	static const struct {
+		const char *from, *to;
+	} overlaps[] = {
+		{ ":0", ":32K" }, { ":32K", ":0" }, { ":0", ":0" },
+		{ ":4K", ":64K" },
+	};
+	const uint64_t n = 131072, half = n / 2;
+	char from[160], to[160], at[128];
+	size_t i;
+
+	if (variant->place == PTF_LOOP || !is_bus())
+		SKIP(return, "not a file that is copied from here");
+	if (is_volume(variant->place))
+		snprintf(at, sizeof(at), "%s", stage.at[variant->place]);
+	else
+		snprintf(at, sizeof(at), "%s/weights", stage.at[variant->place]);
+	ptf_fill(self->host, n, 12);
+	ASSERT_EQ(n, ptf_host_io(self->fd, true, self->host, n, 0));
+	for (i = 0; i < sizeof(overlaps) / sizeof(overlaps[0]); i++) {
+		snprintf(from, sizeof(from), "%s%s", at, overlaps[i].from);
+		snprintf(to, sizeof(to), "%s%s", at, overlaps[i].to);
+		EXPECT_EQ(1, copy_status(copy_start(from, to, "64K")))
+			TH_LOG("case %zu", i);
+		EXPECT_TRUE(copy_said("overlap"));
+	}
+	memset(self->host + n, POISON, n);
+	ASSERT_EQ(n, ptf_host_io(self->fd, false, self->host + n, n, 0));
+	EXPECT_EQ(0, memcmp(self->host, self->host + n, n));
+
+	/* Beside each other they may lie. */
+	snprintf(to, sizeof(to), "%s:64K", at);
+	EXPECT_EQ(0, copy_status(copy_start(at, to, "64K")));
+	ASSERT_EQ(n, ptf_host_io(self->fd, false, self->host + n, n, 0));
+	EXPECT_EQ(0, memcmp(self->host, self->host + n, half));
+	EXPECT_EQ(0, memcmp(self->host, self->host + n + half, half));
+}
+
 /* Have the drives done @n reads more than @before, in a while? */
 static bool reads_begin(long before, long n)
 {

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 #include <liburing.h>
@@ -120,6 +121,25 @@ static int open_side(struct copy *copy, struct side *side, int flags)
 	return ret < 0 ? complain(side->node, ret, &copy->error) : 0;
 }
 
+/*
+ * Are both sides one file or device, and share bytes? Each chunk is written
+ * before the next is read, which then may be what was just written.
+ */
+static bool is_overlap(const struct copy *copy)
+{
+	const uint64_t from = copy->from.offset, to = copy->to.offset;
+	struct stat a, b;
+
+	if (fstat(copy->from.fd, &a) || fstat(copy->to.fd, &b) ||
+	    S_ISBLK(a.st_mode) != S_ISBLK(b.st_mode))
+		return false;
+	/* A disk may have several nodes, and they several names. */
+	if (S_ISBLK(a.st_mode) ? a.st_rdev != b.st_rdev :
+				 a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+		return false;
+	return (from > to ? from - to : to - from) < copy->length;
+}
+
 static int open_all(struct copy *copy)
 {
 	int ret;
@@ -148,7 +168,12 @@ static int open_all(struct copy *copy)
 	if (ret < 0 || !copy->to.node)
 		return ret;
 	/* O_EXCL: not a disk that is mounted or otherwise in use. */
-	return open_side(copy, &copy->to, O_RDWR | O_EXCL);
+	ret = open_side(copy, &copy->to, O_RDWR | O_EXCL);
+	if (ret < 0 || !is_overlap(copy))
+		return ret;
+	fprintf(stderr, "p2pbuf: the two ranges of %s overlap\n",
+		copy->to.node);
+	return -EINVAL;
 }
 
 static void close_side(struct side *side)
