@@ -449,6 +449,17 @@ TEST_F(bind, prep_judges)
 				 SIZE - block, block, end - block, 0));
 }
 
+/* One that no drive gives: the kernel does, of a write. */
+TEST_F(bind, busy_is_explained)
+{
+	if (bind_anyhow(self))
+		SKIP(return, "cannot bind here: %s", self->error.text);
+	p2pbuf_explain(self->binding, -EBUSY, &self->error);
+	EXPECT_EQ(EBUSY, self->error.code);
+	EXPECT_TRUE(ptl_is_sentence(&self->error));
+	EXPECT_NE(NULL, strstr(self->error.text, "page cache"));
+}
+
 /* What the caller set in the SQE stays. */
 TEST_F(bind, prep_leaves_the_rest)
 {

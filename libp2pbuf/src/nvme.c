@@ -313,6 +313,8 @@ static const char *io_text(int code)
 		return "the request timed out, or the drive was reset or removed while it had it";
 	case EROFS:
 		return "the disk is read-only";
+	case EBUSY:
+		return "the kernel could not drop the range from the disk's page cache";
 	case EREMOTEIO:
 		return "the exporter moved the buffer to host memory (P2PBUF_PEER_ONLY)";
 	case ENOENT:
