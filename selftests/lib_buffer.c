@@ -498,6 +498,11 @@ TEST(every_errno_has_words)
 		EXPECT_LT(4, strlen(text));
 		EXPECT_STREQ(text, p2pbuf_strerror(-code));
 	}
+	/* Those that storage and RDMA have each a meaning of. */
+	EXPECT_NE(NULL, strstr(p2pbuf_strerror(EREMOTEIO), "host memory"));
+	EXPECT_NE(NULL, strstr(p2pbuf_strerror(EREMOTEIO), "peer"));
+	EXPECT_NE(NULL, strstr(p2pbuf_strerror(EADDRINUSE), "slot"));
+	EXPECT_NE(NULL, strstr(p2pbuf_strerror(EADDRINUSE), "address"));
 	EXPECT_STRNE("", p2pbuf_strerror(99999));
 	EXPECT_STRNE("", p2pbuf_strerror(INT_MIN));
 	EXPECT_STRNE("", p2pbuf_strerror(INT_MAX));
