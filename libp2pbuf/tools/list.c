@@ -109,7 +109,7 @@ static void print_pair(struct p2pbuf_exporter *exporter, const char *device,
 	if (ret < 0)
 		goto out;
 	snprintf(node, sizeof(node), "/dev/%s", block);
-	fd = open(node, O_RDONLY | O_CLOEXEC);
+	fd = open(node, O_RDONLY | O_DIRECT | O_CLOEXEC);
 	if (fd < 0) {
 		ret = -errno;
 		snprintf(error.text, sizeof(error.text), "cannot open it: %s",
