@@ -607,6 +607,39 @@ TEST_F(file, copy_onto_itself)
 	EXPECT_EQ(0, memcmp(self->host, self->host + n + half, half));
 }
 
+/* As those of /dev/disk/by-path. */
+TEST_F(file, copy_of_names_with_colons)
+{
+	const uint64_t n = 65536, half = n / 2;
+	char from[160], to[160], at[128];
+	int fd;
+
+	if (variant->place != PTF_EXT4 || !is_bus())
+		SKIP(return, "names are the same everywhere");
+	snprintf(at, sizeof(at), "%s/pci-0000:04:00.0-nvme-1", stage.at[PTF_EXT4]);
+	snprintf(to, sizeof(to), "%s/pci-0000:05:00.0-nvme-1", stage.at[PTF_EXT4]);
+	fd = open(at, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+	ASSERT_LE(0, fd);
+	ptf_fill(self->host, n, 13);
+	ASSERT_EQ(n, ptf_host_io(fd, true, self->host, n, 0));
+	close(fd);
+	fd = open(to, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+	ASSERT_LE(0, fd);
+	snprintf(from, sizeof(from), "%s:32K", at);
+	EXPECT_EQ(0, copy_status(copy_start(from, to, "32K")));
+	memset(self->host + n, POISON, n);
+	EXPECT_EQ(half, ptf_host_io(fd, false, self->host + n, n, 0));
+	EXPECT_EQ(0, memcmp(self->host + half, self->host + n, half));
+
+	/* What is no size is the name's. */
+	snprintf(from, sizeof(from), "%s:32Q", at);
+	EXPECT_EQ(1, copy_status(copy_start(from, to, "32K")));
+	EXPECT_TRUE(copy_said(from));
+	close(fd);
+	unlink(at);
+	unlink(to);
+}
+
 /* Have the drives done @n reads more than @before, in a while? */
 static bool reads_begin(long before, long n)
 {

@@ -93,16 +93,19 @@ static bool parse_size(const char *text, uint64_t *value)
 	return true;
 }
 
-/* "/dev/nvme0n1" or "/dev/nvme0n1:64M" */
-static bool parse_side(char *text, struct side *side)
+/*
+ * "/dev/nvme0n1" or "/dev/nvme0n1:64M". Names may have colons, as those in
+ * /dev/disk/by-path: what follows the last is an offset if it is a size.
+ */
+static void parse_side(char *text, struct side *side)
 {
-	char *colon = strchr(text, ':');
+	char *colon = strrchr(text, ':');
 
 	side->node = text;
-	if (!colon)
-		return true;
-	*colon = '\0';
-	return parse_size(colon + 1, &side->offset);
+	if (colon && parse_size(colon + 1, &side->offset))
+		*colon = '\0';
+	else
+		side->offset = 0;
 }
 
 static int open_side(struct copy *copy, struct side *side, int flags)
@@ -389,11 +392,13 @@ int cmd_copy(int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
-	if (!ok || argc < 2 || argc > 3 || !parse_side(argv[0], &copy.from) ||
-	    (argc == 3 && !parse_side(argv[1], &copy.to)) ||
+	if (!ok || argc < 2 || argc > 3 ||
 	    !parse_size(argv[argc - 1], &copy.length) || !copy.length) {
 		fprintf(stderr, "usage: p2pbuf %s\n", copy_usage);
 		return 2;
 	}
+	parse_side(argv[0], &copy.from);
+	if (argc == 3)
+		parse_side(argv[1], &copy.to);
 	return run(&copy);
 }
