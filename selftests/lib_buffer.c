@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -108,6 +109,27 @@ TEST_F(buffer, exporter_is_not_found)
 	path[sizeof(path) - 1] = '\0';
 	EXPECT_REFUSED(ENAMETOOLONG, p2pbuf_exporter_open(path, &other,
 							  &self->error));
+	EXPECT_EQ(NULL, other);
+}
+
+/* That there is one is not denied by who could not look. */
+TEST_F(buffer, exporter_without_descriptors)
+{
+	struct p2pbuf_exporter *other = NULL;
+	struct rlimit usual, none;
+	const char *const paths[] = {
+		NULL, self->info.device, self->info.node,
+	};
+	size_t i;
+
+	ASSERT_EQ(0, getrlimit(RLIMIT_NOFILE, &usual));
+	none = usual;
+	none.rlim_cur = 0;
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &none));
+	for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
+		EXPECT_REFUSED(EMFILE, p2pbuf_exporter_open(paths[i], &other,
+							    &self->error));
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &usual));
 	EXPECT_EQ(NULL, other);
 }
 

@@ -56,10 +56,17 @@ static int is_render_node(const struct dirent *entry)
 	return !strncmp(entry->d_name, "renderD", 7);
 }
 
+/* An error of open() that leaves what was to be opened unknown. */
+static bool is_obstacle(int code)
+{
+	return code == EACCES || code == EMFILE || code == ENFILE ||
+	       code == ENOMEM;
+}
+
 /*
  * The first node in @dir that is an exporter's; its device file goes to @node.
- * -ENODEV when there is none, -EACCES when one of those that may not be opened
- * might be.
+ * -ENODEV when there is none; another error when one of those that could not be
+ * opened might be.
  */
 static int open_first(const char *dir, char *node, size_t size)
 {
@@ -68,12 +75,12 @@ static int open_first(const char *dir, char *node, size_t size)
 
 	n = scandir(dir, &entries, is_render_node, versionsort);
 	if (n < 0)
-		return -ENODEV;
+		return is_obstacle(errno) ? -errno : -ENODEV;
 	for (i = 0; i < n; i++) {
 		if (ret < 0) {
 			snprintf(node, size, DRI_DIR "/%.40s", entries[i]->d_name);
 			fd = open_node(node);
-			if (fd >= 0 || fd == -EACCES)
+			if (fd >= 0 || is_obstacle(-fd))
 				ret = fd;
 		}
 		free(entries[i]);
