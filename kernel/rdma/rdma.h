@@ -32,9 +32,9 @@
  *	and listener and connection never hold two of them.
  *
  * What the fence of a mapping waits for, see buffer.c: the peer, bounded by
- * recall_ms; our own pieces, bounded by a multiple of it; the management queue pair, which
- * no peer can stall. Pieces that no fence waits for are bounded by wait_ms, see
- * io.c: the peer may have chosen a transport that never gives up.
+ * recall_ms; our own pieces, bounded by a multiple of it; the management queue
+ * pair, which no peer can stall. Pieces that no fence waits for are bounded by
+ * wait_ms, see io.c: the peer may have chosen a transport that never gives up.
  */
 #ifndef P2PBUF_RDMA_PRIVATE_H
 #define P2PBUF_RDMA_PRIVATE_H
