@@ -189,6 +189,14 @@ static int proof_data(struct p2pbuf_nvme_ns *ns, struct scratch *s)
 	return ret;
 }
 
+/* Not the device's answer: the driver gave up in its place, for a reset. */
+static bool proof_unanswered(u16 status)
+{
+	return status == NVME_SC_HOST_PATH_ERROR ||
+	       status == NVME_SC_HOST_ABORTED_CMD ||
+	       status == NVME_SC_ABORT_REQ;
+}
+
 static int proof_status(struct p2pbuf_nvme_ns *ns, struct scratch *s)
 {
 	u64 end = ns->disk_sectors >> (ns->lba_shift - SECTOR_SHIFT);
@@ -198,6 +206,8 @@ static int proof_status(struct p2pbuf_nvme_ns *ns, struct scratch *s)
 	ret = proof_read(ns, s, end, FILL_FIRST, &status);
 	if (ret)
 		return ret;
+	if (proof_unanswered(status))
+		return -EIO;
 	return status == NVME_SC_LBA_RANGE ? 0 : -EPROTO;
 }
 
