@@ -188,6 +188,64 @@ TEST_F_TIMEOUT(plug, drive, 90)
 	ptn_disk_close(&disk);
 }
 
+/* Binds again and again, until it cannot. */
+struct binder {
+	struct ptn_rig *rig;
+	volatile unsigned long done;
+	int error;
+	pthread_t thread;
+};
+
+static void *bind_run(void *arg)
+{
+	struct binder *b = arg;
+	int id;
+
+	do {
+		id = ptn_bind(b->rig->node, b->rig->buffer.dmabuf,
+			      b->rig->disk.fd, 0);
+		b->done += id > 0;
+	} while (id > 0);
+	b->error = id;
+	return NULL;
+}
+
+/*
+ * BIND reads from the drive and keeps it from being removed meanwhile: it must
+ * find out by itself that there will be no answer.
+ */
+TEST_F_TIMEOUT(plug, drive_in_bind, 90)
+{
+	struct ptn_rig *rig = &self->rig;
+	struct binder binder = { .rig = rig };
+	char path[PATH_MAX], pci[32];
+	const char *why;
+	int ms;
+
+	if (variant->way != PTG_TORN)
+		SKIP(return, "once is enough");
+	snprintf(path, sizeof(path), "/sys/block/%s/device/address",
+		 rig->disk.name);
+	ASSERT_EQ(0, ptn_read_text(path, pci, sizeof(pci)));
+	why = ptg_open(&self->plug, ptn_slow(), pci, variant->way);
+	if (why)
+		SKIP(return, "%s", why);
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
+		 rig->disk.name);
+	ASSERT_EQ(0, ptk_write(path, "3600000"));
+	ASSERT_EQ(0, pthread_create(&binder.thread, NULL, bind_run, &binder));
+	for (ms = 0; ms < 20000 && binder.done < 3; ms += 10)
+		usleep(10000);
+	EXPECT_LE(3, binder.done);
+	/* There is a BIND now that will not be answered. */
+	EXPECT_EQ(0, ptg_power(&self->plug, false));
+	usleep(100000);
+	EXPECT_EQ(0, ptg_pull(&self->plug));
+	ASSERT_EQ(0, pthread_join(binder.thread, NULL));
+	EXPECT_TRUE(binder.error == -EIO || binder.error == -ENODEV)
+		TH_LOG("%s", strerror(-binder.error));
+}
+
 /* Reads of one place of the disk to the buffer, without waiting. */
 static int push_reads(struct ptn_rig *rig, unsigned int n)
 {

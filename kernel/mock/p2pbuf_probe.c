@@ -12,6 +12,9 @@
  * what exporters get wrong in the field, made reproducible.
  *
  * DISCONNECT says of a PCI function what a hot plug port does that sees no card.
+ *
+ * FREEZE and THAW are the two halves of error recovery: between them the driver
+ * may not touch the function, and nobody holds its lock.
  */
 #include <linux/capability.h>
 #include <linux/dma-buf.h>
@@ -438,19 +441,69 @@ static long probe_ioctl_judge(void __user *argp)
 }
 
 /* As pci_dev_set_disconnected() does, which is the PCI core's own. */
-static long probe_ioctl_disconnect(void __user *argp)
+static int probe_disconnect(struct pci_dev *pdev)
+{
+	xchg(&pdev->error_state, pci_channel_io_perm_failure);
+	return 0;
+}
+
+static const struct pci_error_handlers *probe_handlers(struct pci_dev *pdev)
+{
+	device_lock_assert(&pdev->dev);
+
+	return pdev->driver ? pdev->driver->err_handler : NULL;
+}
+
+/* As report_error_detected() of the PCI core. */
+static int probe_freeze(struct pci_dev *pdev)
+{
+	const struct pci_error_handlers *handlers;
+	int ret = -EOPNOTSUPP;
+
+	device_lock(&pdev->dev);
+	handlers = probe_handlers(pdev);
+	if (handlers && handlers->error_detected) {
+		xchg(&pdev->error_state, pci_channel_io_frozen);
+		ret = handlers->error_detected(pdev, pci_channel_io_frozen) ==
+		      PCI_ERS_RESULT_NEED_RESET ? 0 : -EIO;
+	}
+	device_unlock(&pdev->dev);
+	return ret;
+}
+
+/* As report_slot_reset() and report_resume(). */
+static int probe_thaw(struct pci_dev *pdev)
+{
+	const struct pci_error_handlers *handlers;
+	int ret = -EOPNOTSUPP;
+
+	device_lock(&pdev->dev);
+	handlers = probe_handlers(pdev);
+	if (handlers && handlers->slot_reset && handlers->resume) {
+		xchg(&pdev->error_state, pci_channel_io_normal);
+		ret = handlers->slot_reset(pdev) ==
+		      PCI_ERS_RESULT_RECOVERED ? 0 : -EIO;
+		handlers->resume(pdev);
+	}
+	device_unlock(&pdev->dev);
+	return ret;
+}
+
+static long probe_ioctl_function(void __user *argp,
+				 int (*fn)(struct pci_dev *pdev))
 {
 	struct pci_dev *pdev;
 	u32 id;
+	int ret;
 
 	if (copy_from_user(&id, argp, sizeof(id)))
 		return -EFAULT;
 	pdev = probe_function(id);
 	if (!pdev)
 		return -ENODEV;
-	xchg(&pdev->error_state, pci_channel_io_perm_failure);
+	ret = fn(pdev);
 	pci_dev_put(pdev);
-	return 0;
+	return ret;
 }
 
 static long probe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
@@ -461,7 +514,12 @@ static long probe_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case P2PBUF_PROBE_JUDGE:
 		return probe_ioctl_judge((void __user *)arg);
 	case P2PBUF_PROBE_DISCONNECT:
-		return probe_ioctl_disconnect((void __user *)arg);
+		return probe_ioctl_function((void __user *)arg,
+					    probe_disconnect);
+	case P2PBUF_PROBE_FREEZE:
+		return probe_ioctl_function((void __user *)arg, probe_freeze);
+	case P2PBUF_PROBE_THAW:
+		return probe_ioctl_function((void __user *)arg, probe_thaw);
 	default:
 		return -ENOTTY;
 	}

@@ -137,7 +137,8 @@ static void binding_describe(struct p2pbuf_nvme_binding *b,
  * @out: the binding, to be given an id or destroyed
  *
  * Return: 0 or an errno of the table in the uapi header; @arg->path says why
- * when it is about the path.
+ * when it is about the path. P2PBUF_NVME_LATER when the caller shall let go of
+ * its lock before it tries again.
  */
 int p2pbuf_nvme_bind(struct p2pbuf_nvme_file *file,
 		     struct p2pbuf_nvme_bind *arg,

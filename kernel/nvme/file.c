@@ -6,6 +6,7 @@
  * knows the size of its first version, so a shorter one is refused, a longer
  * one is taken when what this kernel does not know is zero.
  */
+#include <linux/delay.h>
 #include <linux/fs.h>
 #include <linux/module.h>
 #include <linux/nospec.h>
@@ -90,6 +91,8 @@ static int file_bind_locked(struct ioctl_call *call)
 		return -EMFILE;
 	}
 	ret = p2pbuf_nvme_bind(file, arg, &b);
+	if (ret == P2PBUF_NVME_LATER)
+		return ret;
 	if (ret) {
 		p2pbuf_nvme_report_refusal(ret, arg->path.reason);
 		/* The verdict on the path is worth having all the same. */
@@ -109,15 +112,23 @@ static int file_bind_locked(struct ioctl_call *call)
 	return 0;
 }
 
+/*
+ * A drive that is recovering from an error may need longer than who unbinds
+ * meanwhile should have to wait, so no lock is held between the tries.
+ */
 static int file_bind(struct ioctl_call *call)
 {
 	int ret;
 
-	if (mutex_lock_interruptible(&call->file->lock))
-		return -ERESTARTSYS;
-	ret = file_bind_locked(call);
-	mutex_unlock(&call->file->lock);
-	return ret;
+	do {
+		if (mutex_lock_interruptible(&call->file->lock))
+			return -ERESTARTSYS;
+		ret = file_bind_locked(call);
+		mutex_unlock(&call->file->lock);
+		if (ret != P2PBUF_NVME_LATER)
+			return ret;
+	} while (!msleep_interruptible(P2PBUF_NVME_LATER_MS));
+	return -ERESTARTSYS;
 }
 
 static int file_unbind(struct ioctl_call *call)

@@ -167,6 +167,11 @@ static inline int p2pbuf_nvme_request_errno(struct request *req,
 /*
  * proof.c: what is assumed of the running driver, proven on it.
  */
+
+/* The driver takes no commands just now: let go of all locks, and try again. */
+#define P2PBUF_NVME_LATER	1
+#define P2PBUF_NVME_LATER_MS	20
+
 int p2pbuf_nvme_prove(struct p2pbuf_nvme_ns *ns);
 int p2pbuf_nvme_prove_any(void);
 

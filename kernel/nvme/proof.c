@@ -20,6 +20,11 @@
  * information, no integrity profile (drivers/nvme/host/core.c,
  * nvme_init_integrity()); a read of it transfers more than a block. Any
  * scratch byte beyond the block that changed means such a format.
+ *
+ * The function's lock is held meanwhile, and so nothing in here may wait for
+ * somebody who needs it: not for a queue that stands still until error recovery
+ * of the PCI core is over, nor for a drive that was pulled out until its driver
+ * is told.
  */
 #include <linux/dma-mapping.h>
 #include <linux/module.h>
@@ -30,6 +35,9 @@
 
 /* Somebody may be writing the block: try again a few times. */
 #define PROOF_TRIES	8
+
+/* How long a wait goes without looking whether the drive is gone. */
+#define PROOF_SLICE	(HZ / 10)
 
 /**
  * struct scratch - what the device writes to
@@ -98,6 +106,42 @@ static void scratch_command(struct scratch *s, struct p2pbuf_nvme_ns *ns,
 	cmd->rw.dptr.prp2 = s->pages == 2 ? list[0] : cpu_to_le64(s->dma);
 }
 
+/**
+ * struct proof_wait - a command that is waited for
+ * @done: it is over
+ * @err: and this is what the block layer says of it
+ */
+struct proof_wait {
+	struct completion done;
+	blk_status_t err;
+};
+
+static enum rq_end_io_ret proof_end(struct request *req, blk_status_t err,
+				    const struct io_comp_batch *iob)
+{
+	struct proof_wait *wait = req->end_io_data;
+
+	wait->err = err;
+	complete(&wait->done);
+	return RQ_END_IO_NONE;
+}
+
+/* As blk_execute_rq(), but it ends also when the drive is gone. */
+static blk_status_t proof_execute(struct p2pbuf_nvme_ns *ns,
+				  struct request *req)
+{
+	struct proof_wait wait = {
+		.done = COMPLETION_INITIALIZER_ONSTACK(wait.done),
+	};
+
+	req->end_io_data = &wait;
+	req->end_io = proof_end;
+	blk_execute_rq_nowait(req, false);
+	while (!wait_for_completion_timeout(&wait.done, PROOF_SLICE))
+		p2pbuf_nvme_ns_poll(ns);
+	return wait.err;
+}
+
 /* Read one block; *status is the device's answer. */
 static int proof_read(struct p2pbuf_nvme_ns *ns, struct scratch *s, u64 lba,
 		      u8 fill, u16 *status)
@@ -109,12 +153,16 @@ static int proof_read(struct p2pbuf_nvme_ns *ns, struct scratch *s, u64 lba,
 
 	memset(s->va + SCRATCH_META, fill, scratch_bytes(s) - SCRATCH_META);
 	scratch_command(s, ns, lba, &cmd);
-	req = blk_mq_alloc_request(ns->queue, REQ_OP_DRV_IN, 0);
+	req = blk_mq_alloc_request(ns->queue, REQ_OP_DRV_IN,
+				   BLK_MQ_REQ_NOWAIT);
+	/* Frozen, or all tags are taken. */
+	if (req == ERR_PTR(-EAGAIN))
+		return P2PBUF_NVME_LATER;
 	if (IS_ERR(req))
 		return PTR_ERR(req);
 	p2pbuf_nvme_request_prepare(req, &cmd);
 	if (p2pbuf_nvme_request_holds(req, &cmd)) {
-		err = blk_execute_rq(req, false);
+		err = proof_execute(ns, req);
 		*status = p2pbuf_nvme_request_status(req) &
 			  NVME_SCT_SC_MASK;
 		/* A reset or a removal, and the device was never asked. */
@@ -218,7 +266,8 @@ static int proof_status(struct p2pbuf_nvme_ns *ns, struct scratch *s)
  * Reads three blocks at most a few times over.
  *
  * Return: 0; -EPROTO when an assumption is wrong; -EOPNOTSUPP for a format
- * with metadata; -EIO or -ENODEV when the device does not answer; -ENOMEM.
+ * with metadata; -EIO or -ENODEV when the device does not answer; -ENOMEM;
+ * P2PBUF_NVME_LATER, with the lock to be let go of before the next try.
  */
 int p2pbuf_nvme_prove(struct p2pbuf_nvme_ns *ns)
 {
@@ -259,7 +308,7 @@ static int prove_disk(struct device *dev, void *data)
 	if (!ret)
 		ret = p2pbuf_nvme_prove(&ns);
 	fput(ns.file);
-	/* Only a proof or a disproof ends the search. */
+	/* Only a proof or a disproof ends the search; later is neither. */
 	if (ret && ret != -EPROTO)
 		return 0;
 	*verdict = ret;

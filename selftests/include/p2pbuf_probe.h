@@ -96,4 +96,12 @@ struct p2pbuf_probe_make {
 /* Mark a PCI function, domain << 16 | bus << 8 | devfn, as disconnected. */
 #define P2PBUF_PROBE_DISCONNECT	_IOW('Q', 0xe2, __u32)
 
+/*
+ * Tell the driver of such a function of a fatal error, and that it is over, as
+ * error recovery of the PCI core does, each with its device_lock. The function
+ * itself is as well as ever.
+ */
+#define P2PBUF_PROBE_FREEZE	_IOW('Q', 0xe3, __u32)
+#define P2PBUF_PROBE_THAW	_IOW('Q', 0xe4, __u32)
+
 #endif /* P2PBUF_PROBE_H */
