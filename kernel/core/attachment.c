@@ -438,6 +438,7 @@ static int p2pbuf_bus_notify(struct notifier_block *nb, unsigned long event,
 		return NOTIFY_DONE;
 	while ((att = p2pbuf_attachment_find(data))) {
 		dmabuf = att->dmabuf;
+		WRITE_ONCE(att->unbound, true);
 		p2pbuf_attachment_revoke(att);
 		kref_put(&att->kref, p2pbuf_attachment_free);
 		dma_buf_put(dmabuf);

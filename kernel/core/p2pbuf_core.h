@@ -124,6 +124,7 @@ struct p2pbuf_attachment {
 	struct dma_buf_attachment *attach;	/* NULL once revoked */
 	struct p2pbuf_mapping *last;		/* until it is reaped */
 	bool revoked;
+	bool unbound;				/* revoked for that */
 	/* Written while no mapping is published, read with a reference. */
 	struct p2pbuf_flush flush;
 
@@ -219,6 +220,20 @@ static inline u32 p2pbuf_function_id(struct pci_dev *pdev)
 	if (!pdev || pci_domain_nr(pdev->bus) >= U16_MAX)
 		return P2PBUF_PATH_NO_DEVICE;
 	return (u32)pci_domain_nr(pdev->bus) << 16 | pci_dev_id(pdev);
+}
+
+/**
+ * p2pbuf_attachment_is_unbound - is the driver of the device being unbound?
+ * @att: the attachment
+ *
+ * Whoever unbinds holds the device_lock until all I/O is over: what only
+ * somebody else with that lock would end has to be ended by ops->poll().
+ *
+ * Return: true from the beginning of the unbind on; it stays true.
+ */
+static inline bool p2pbuf_attachment_is_unbound(struct p2pbuf_attachment *att)
+{
+	return READ_ONCE(att->unbound);
 }
 
 int p2pbuf_path_judge(struct dma_buf_attachment *attach, struct sg_table *sgt,

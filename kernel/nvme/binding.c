@@ -232,7 +232,7 @@ void p2pbuf_nvme_binding_destroy(struct p2pbuf_nvme_binding *b)
 {
 	p2pbuf_nvme_report_del(b);
 	while (binding_busy(b)) {
-		p2pbuf_nvme_ns_poll(&b->ns);
+		p2pbuf_nvme_ns_poll(&b->ns, false);
 		schedule_timeout_uninterruptible(1);
 	}
 	p2pbuf_nvme_import_del(b->import, b);

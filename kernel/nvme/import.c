@@ -38,10 +38,11 @@ static void import_poll(void *priv)
 {
 	struct p2pbuf_nvme_import *import = priv;
 	struct p2pbuf_nvme_binding *b;
+	bool unbound = p2pbuf_attachment_is_unbound(import->att);
 
 	mutex_lock(&import->poll_lock);
 	list_for_each_entry(b, &import->bindings, import_node)
-		if (p2pbuf_nvme_ns_poll(&b->ns))
+		if (p2pbuf_nvme_ns_poll(&b->ns, unbound))
 			break;
 	mutex_unlock(&import->poll_lock);
 }

@@ -130,14 +130,33 @@ static bool ns_expire(struct request *req, void *unused)
 	return true;
 }
 
+/*
+ * A driver that was told of an error stops its queues and cancels what the
+ * device has. What the device had not been given yet stays in the block layer,
+ * and no timeout finds it there. Let the queues run: the driver refuses all of
+ * it, since it has disabled the device.
+ *
+ * The controller is kept by the namespace, which our open file keeps.
+ */
+static void ns_run_queues(struct p2pbuf_nvme_ns *ns)
+{
+	struct device *ctrl = disk_to_dev(ns->bdev->bd_disk)->parent;
+
+	if (blk_queue_quiesced(ns->queue))
+		nvme_unquiesce_io_queues(dev_get_drvdata(ctrl));
+}
+
 /**
  * p2pbuf_nvme_ns_poll - complete what only polling completes
  * @ns: the namespace
+ * @unbound: the driver is being unbound, and whoever does it waits for us
  *
  * Nor does anything but a timeout complete the commands of a drive that was
  * pulled out while somebody waits for them before its driver may go, as the
  * unbind notifier does: the driver would cancel them in its remove(). Their time
- * is over, then, whatever io_timeout says.
+ * is over, then, whatever io_timeout says. In the middle of error recovery not
+ * even a timeout does; nobody comes to end that any more when the drive is gone
+ * or the driver is being unbound.
  *
  * The queue pairs belong to the controller: commands of its other namespaces
  * complete as well.
@@ -145,8 +164,9 @@ static bool ns_expire(struct request *req, void *unused)
  * Context: process, does not sleep or allocate.
  * Return: false when the namespace has nothing in flight because it is going.
  */
-bool p2pbuf_nvme_ns_poll(struct p2pbuf_nvme_ns *ns)
+bool p2pbuf_nvme_ns_poll(struct p2pbuf_nvme_ns *ns, bool unbound)
 {
+	bool gone = pci_dev_is_disconnected(ns->pdev);
 	struct request_queue *q = ns->queue;
 	struct blk_mq_hw_ctx *hctx;
 	unsigned long i;
@@ -157,7 +177,9 @@ bool p2pbuf_nvme_ns_poll(struct p2pbuf_nvme_ns *ns)
 	queue_for_each_hw_ctx(q, hctx, i)
 		if (hctx->type == HCTX_TYPE_POLL)
 			p2pbuf_nvme_queue_poll(ns, i, NULL, BLK_POLL_ONESHOT);
-	if (unlikely(pci_dev_is_disconnected(ns->pdev)))
+	if (unlikely(gone || (unbound && pci_channel_offline(ns->pdev))))
+		ns_run_queues(ns);
+	if (unlikely(gone))
 		blk_mq_tagset_busy_iter(q->tag_set, ns_expire, NULL);
 	percpu_ref_put(&q->q_usage_counter);
 	return true;

@@ -80,7 +80,11 @@ struct p2pbuf_nvme_ns {
 int p2pbuf_nvme_ns_open(int fd, struct p2pbuf_nvme_ns *ns);
 void p2pbuf_nvme_ns_close(struct p2pbuf_nvme_ns *ns);
 int p2pbuf_nvme_ns_inspect(struct p2pbuf_nvme_ns *ns);
-bool p2pbuf_nvme_ns_poll(struct p2pbuf_nvme_ns *ns);
+bool p2pbuf_nvme_ns_poll(struct p2pbuf_nvme_ns *ns, bool unbound);
+
+/* Exported by nvme-core for its transports; declared in a private header. */
+struct nvme_ctrl;
+void nvme_unquiesce_io_queues(struct nvme_ctrl *ctrl);
 
 /* Look for completions in one hardware queue, as bio_poll(). */
 static inline int p2pbuf_nvme_queue_poll(struct p2pbuf_nvme_ns *ns,
