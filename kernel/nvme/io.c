@@ -12,7 +12,8 @@
  *    (its limits change only while the queue is frozen)
  * 6. last, the active reference of the mapping; from here to the interrupt
  *    nothing sleeps or allocates, because the exporter may be waiting
- * 7. the command gets its data pointer and is executed
+ * 7. the command gets its data pointer and is executed at once, past the plug
+ *    that io_uring collects requests in
  * 8. in the interrupt: errno, counters, both let go of, then task work for
  *    the CQE
  *
@@ -425,7 +426,7 @@ static int io_submit(struct io_uring_cmd *ioucmd,
 	io_arm(ioucmd, b, io, req, m);
 	p2pbuf_nvme_io_prepare(b, io, req);
 	/* Reference and hold are the request's now, which may be over. */
-	blk_execute_rq_nowait(req, false);
+	p2pbuf_nvme_request_execute(req);
 	return -EIOCBQUEUED;
 }
 
@@ -516,7 +517,7 @@ static __always_inline bool io_fast(struct io_uring_cmd *ioucmd,
 	io_arm(ioucmd, b, &io, req, m);
 	rcu_read_unlock();
 	io_prepare(b, &io, req);
-	blk_execute_rq_nowait(req, false);
+	p2pbuf_nvme_request_execute(req);
 	return true;
 
 put_mapping:

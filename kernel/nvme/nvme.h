@@ -146,6 +146,25 @@ p2pbuf_nvme_request_command(struct request *req)
 	return priv->cmd;
 }
 
+/*
+ * Give @req to the driver, now. The task's plug would keep it, and the active
+ * reference with it, until all that was plugged before is with its drivers;
+ * they may sleep there, on user space as well, while an exporter waits for us.
+ * What the plug is still good for is its stock of requests.
+ *
+ * The time that the block layer keeps in the plug goes first: a task switch
+ * looks for it in the plug whenever a flag of the task says that it is there.
+ */
+static inline void p2pbuf_nvme_request_execute(struct request *req)
+{
+	struct blk_plug *plug = current->plug;
+
+	blk_plug_invalidate_ts();
+	current->plug = NULL;
+	blk_execute_rq_nowait(req, false);
+	current->plug = plug;
+}
+
 bool p2pbuf_nvme_request_holds(struct request *req,
 			       const struct nvme_command *cmd);
 u16 p2pbuf_nvme_request_status(struct request *req);

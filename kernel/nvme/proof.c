@@ -136,7 +136,7 @@ static blk_status_t proof_execute(struct p2pbuf_nvme_ns *ns,
 
 	req->end_io_data = &wait;
 	req->end_io = proof_end;
-	blk_execute_rq_nowait(req, false);
+	p2pbuf_nvme_request_execute(req);
 	while (!wait_for_completion_timeout(&wait.done, PROOF_SLICE))
 		p2pbuf_nvme_ns_poll(ns, false);
 	return wait.err;

@@ -138,7 +138,7 @@ static void split_execute(struct p2pbuf_nvme_split *split, u32 i,
 	p2pbuf_nvme_io_prepare(split->b, &io, req);
 	req->end_io_data = part;
 	req->end_io = split_end;
-	blk_execute_rq_nowait(req, false);
+	p2pbuf_nvme_request_execute(req);
 }
 
 static void split_free_requests(struct rq_list *list)

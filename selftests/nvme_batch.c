@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Commands beside others in one io_uring_enter().
+ *
+ * io_uring collects what it submits and gives it to the drivers at the end,
+ * and there a driver may sleep for as long as it likes, on user space too. An
+ * exporter that wants its memory back must not wait for that.
+ */
+#include <pthread.h>
+#include <liburing.h>
+
+#include "p2pbuf_test_load.h"
+#include "p2pbuf_test_nbd.h"
+#include "p2pbuf_test_until.h"
+
+#define SIZE	(16 * PTN_MIB)
+
+/* Enough of them to be collected; together more than the socket takes. */
+#define OTHERS	8
+#define OTHER	65536
+
+FIXTURE(batch) {
+	struct ptn_rig rig;
+	struct ptb_nbd nbd;
+};
+
+FIXTURE_VARIANT(batch) {
+	__u32 ring_flags;
+	__u32 flags;
+	__u32 len;
+};
+
+FIXTURE_VARIANT_ADD(batch, fast) { .len = 65536, };
+/* Not the fast path. */
+FIXTURE_VARIANT_ADD(batch, flush) {
+	.len = 65536,
+	.flags = P2PBUF_NVME_FLUSH,
+};
+
+FIXTURE_VARIANT_ADD(batch, split) { .len = 8 * PTN_MIB, };
+FIXTURE_VARIANT_ADD(batch, sqpoll) {
+	.len = 65536,
+	.ring_flags = IORING_SETUP_SQPOLL,
+};
+
+FIXTURE_SETUP(batch)
+{
+	const char *why;
+
+	PTN_RIG_OPEN(&self->rig, .kind = PTN_VRAM, .size = SIZE,
+		     .ring_flags = variant->ring_flags);
+	why = ptb_open(&self->nbd);
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, ptn_disk_fill(&self->rig.disk, PTN_READ_AREA,
+				   PTN_READ_SIZE, 1, self->rig.scratch,
+				   PTN_SCRATCH));
+}
+
+FIXTURE_TEARDOWN(batch)
+{
+	ptn_rig_close(&self->rig);
+	ptb_close(&self->nbd);
+}
+
+/* A thread that submits what is in the ring. */
+struct submitter {
+	struct io_uring *ring;
+	pthread_t thread;
+	int ret;
+};
+
+static void *submit_run(void *arg)
+{
+	struct submitter *s = arg;
+
+	s->ret = io_uring_submit(s->ring);
+	return NULL;
+}
+
+/* A thread that moves the buffer to host memory. */
+struct mover {
+	struct ptn_rig *rig;
+	pthread_t thread;
+	int ret;
+	volatile int over;
+};
+
+static void *move_run(void *arg)
+{
+	struct mover *m = arg;
+
+	m->ret = ptx_move(m->rig->buffer.node, m->rig->buffer.handle,
+			  P2PBUF_PLACEMENT_SYSTEM, 0);
+	m->over = 1;
+	return NULL;
+}
+
+/* Last in the batch: all others come to their drivers first. */
+TEST_F_TIMEOUT(batch, behind_one_who_sleeps, 60)
+{
+	struct ptn_rig *rig = &self->rig;
+	struct submitter submitter = { .ring = &rig->ring };
+	struct mover mover = { .rig = rig };
+	struct ptn_io io = {
+		.op = PTN_READ, .id = rig->id, .dev = PTN_READ_AREA,
+		.len = variant->len, .flags = variant->flags,
+	};
+	struct io_uring_sqe *sqe;
+	__u64 number;
+	int i, res;
+
+	for (i = 1; i <= OTHERS; i++) {
+		sqe = ptn_sqe(&rig->ring);
+		io_uring_prep_write(sqe, self->nbd.fd, rig->scratch, OTHER,
+				    (__u64)i * OTHER);
+		sqe->user_data = i;
+	}
+	ptn_prep(ptn_sqe(&rig->ring), rig->node, &io);
+	ASSERT_EQ(0, pthread_create(&submitter.thread, NULL, submit_run,
+				    &submitter));
+	/* The submitter sleeps in nbd's driver now. */
+	usleep(300000);
+	EXPECT_EQ(0, self->nbd.bytes);
+	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, move_run, &mover));
+	EXPECT_TRUE(ptk_until(mover.over, 10000));
+	self->nbd.serve = 1;
+	ASSERT_EQ(0, pthread_join(mover.thread, NULL));
+	EXPECT_EQ(0, mover.ret);
+	ASSERT_EQ(0, pthread_join(submitter.thread, NULL));
+	EXPECT_LT(0, submitter.ret);
+	for (i = 0; i <= OTHERS; i++) {
+		res = ptn_wait(&rig->ring, &number);
+		EXPECT_EQ(number ? OTHER : (int)io.len, res)
+			TH_LOG("%llu", number);
+	}
+	EXPECT_EQ(io.len, ptn_check(rig->buffer.map, io.len, 1, io.dev));
+}
+
+TEST_HARNESS_MAIN
