@@ -394,8 +394,9 @@ static __always_inline void io_arm(struct io_uring_cmd *ioucmd,
 	struct p2pbuf_nvme_pdu *pdu =
 		io_uring_cmd_to_pdu(ioucmd, struct p2pbuf_nvme_pdu);
 
-	/* One that is not polled has nothing for whoever polls it. */
-	pdu->queue = req->mq_hctx->queue_num;
+	/* A worker's command on a polled ring is not polled. */
+	pdu->queue = req->mq_hctx->type == HCTX_TYPE_POLL ?
+			     req->mq_hctx->queue_num : BLK_QC_T_NONE;
 	pdu->mapping = m;
 	pdu->binding = b;
 	pdu->res = io->length;
@@ -566,6 +567,9 @@ int p2pbuf_nvme_uring_cmd(struct io_uring_cmd *ioucmd,
  * command is past its I/O, or the binding is being ended by somebody who
  * polls.
  *
+ * Looks once, and leaves it to io_uring to look again: what ends the command
+ * may be task work of the one who polls.
+ *
  * Return: how many completions were found, as bio_poll().
  */
 int p2pbuf_nvme_uring_cmd_iopoll(struct io_uring_cmd *ioucmd,
@@ -587,7 +591,8 @@ int p2pbuf_nvme_uring_cmd_iopoll(struct io_uring_cmd *ioucmd,
 	/* Still under way, so it is the binding of that id that we hold. */
 	queue = READ_ONCE(pdu->queue);
 	if (queue != BLK_QC_T_NONE)
-		ret = p2pbuf_nvme_queue_poll(&b->ns, queue, iob, poll_flags);
+		ret = p2pbuf_nvme_queue_poll(&b->ns, queue, iob,
+					     poll_flags | BLK_POLL_ONESHOT);
 	p2pbuf_nvme_binding_put(b);
 	return ret;
 }

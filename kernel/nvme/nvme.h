@@ -468,7 +468,8 @@ struct p2pbuf_nvme_io {
  * @res: byte count to report, or -errno
  * @bytes: after the I/O: how many bytes from @pos
  * @id: the binding's id, for polling
- * @queue: the hardware queue, for polling; BLK_QC_T_NONE after the I/O
+ * @queue: the hardware queue, for polling; BLK_QC_T_NONE when there is nothing
+ *	to poll for: after the I/O, or because an interrupt ends it
  */
 struct p2pbuf_nvme_pdu {
 	union {
