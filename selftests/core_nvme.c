@@ -359,6 +359,88 @@ TEST_F(device, errors_of_the_exporter)
 	EXPECT_TRUE(holds(self, self->buf, 0, SIZE, DISK_READ));
 }
 
+#define LONG	(16 * PTN_MIB)
+
+/* What becomes of the read of user_data 1. */
+static int cancel_long(struct io_uring *ring)
+{
+	struct io_uring_sqe *sqe = ptn_sqe(ring);
+	int i, ret, res = 0;
+	__u64 number;
+
+	io_uring_prep_cancel64(sqe, 1, 0);
+	sqe->user_data = 2;
+	io_uring_submit(ring);
+	for (i = 0; i < 2; i++) {
+		ret = ptn_wait(ring, &number);
+		if (number == 1)
+			res = ret;
+	}
+	return res;
+}
+
+/*
+ * The buffer is asked for after the first parts of a long command, and that is
+ * cancelled while the next one waits. EINTR would say that nothing was done.
+ */
+TEST_F_TIMEOUT(device, cancelled_between_parts, 60)
+{
+	struct ptn_io io = { .op = PTN_READ, .dev = DISK_READ, .len = LONG };
+	struct p2pbuf_nvme_bind_info before, info;
+	struct io_uring_sqe *sqe;
+	char path[PATH_MAX], nr[32];
+	int buf, fence, hold, tries, res = LONG;
+	struct ptn_disk slow;
+
+	if (variant->placement != P2PBUF_MOCK_PAGES)
+		SKIP(return, "once is enough");
+	if (ptn_disk_open("slow", &slow))
+		SKIP(return, "no slow drive");
+	/* Parts have to wait for each other. */
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/nr_requests",
+		 slow.name);
+	ASSERT_EQ(0, ptn_read_text(path, nr, sizeof(nr)));
+	ASSERT_EQ(0, ptk_write(path, "4"));
+	buf = ptm_create(self->mock, LONG, P2PBUF_MOCK_PAGES, 0);
+	ASSERT_LE(0, buf);
+	io.id = ptn_bind(self->node, buf, slow.fd, variant->flags);
+	ASSERT_LT(0, (int)io.id);
+	for (tries = 0; tries < 50 && res == LONG; tries++) {
+		/* Mapped, and after this it cannot be mapped anew. */
+		ASSERT_EQ(4096, ptn_read(&self->ring, self->node, io.id, 0,
+					 DISK_READ, 4096));
+		fence = ptm_fence(self->mock, buf, P2PBUF_MOCK_KERNEL, 0,
+				  P2PBUF_MOCK_BACKGROUND);
+		ASSERT_LT(0, fence);
+		ASSERT_EQ(0, ptn_info(self->node, io.id, &before));
+		sqe = ptn_sqe(&self->ring);
+		ptn_prep(sqe, self->node, &io);
+		sqe->flags |= IOSQE_ASYNC;
+		sqe->user_data = 1;
+		ASSERT_EQ(1, io_uring_submit(&self->ring));
+		do {
+			ASSERT_EQ(0, ptn_info(self->node, io.id, &info));
+		} while (info.reads == before.reads);
+		/* A move takes too long until it begins. */
+		hold = ptm_hold(self->mock, buf, P2PBUF_MOCK_HOLD_WAIT,
+				PTM_LONG_MS);
+		ASSERT_LT(0, hold);
+		ASSERT_EQ(0, ptm_hold_wait(self->mock, hold,
+					   P2PBUF_MOCK_HOLD_DONE, PTM_LONG_MS));
+		ptm_call(self->mock, P2PBUF_MOCK_CLOSE, hold);
+		res = cancel_long(&self->ring);
+		ASSERT_EQ(0, SIGNAL(fence));
+	}
+	EXPECT_EQ(0, ptk_write(path, nr));
+	EXPECT_EQ(0, ptn_unbind(self->node, io.id));
+	ptn_disk_close(&slow);
+	close(buf);
+	if (res == LONG)
+		SKIP(return, "the drive was always faster");
+	EXPECT_EQ(-EIO, res)
+		TH_LOG("%s", strerror(-res));
+}
+
 /* Every other map fails: each I/O is done or says why, no third thing. */
 TEST_F(device, io_meets_failing_maps)
 {

@@ -194,6 +194,12 @@ static int split_issue_nowait(struct p2pbuf_nvme_split *split)
 	return 0;
 }
 
+/* Parts have been given to the device: nothing may say that none were. */
+static int split_late_errno(int err)
+{
+	return err == -EINTR || err == -ENOMEM || err == -EBUSY ? -EIO : err;
+}
+
 static int split_issue_wait(struct p2pbuf_nvme_split *split)
 {
 	struct p2pbuf_mapping *m;
@@ -207,7 +213,7 @@ static int split_issue_wait(struct p2pbuf_nvme_split *split)
 			/* Nothing begun: the caller reports it. */
 			if (!i)
 				return ret;
-			split_fail(split, ret);
+			split_fail(split, split_late_errno(ret));
 			break;
 		}
 		split_execute(split, i, req, m);

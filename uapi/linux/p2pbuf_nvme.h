@@ -73,7 +73,9 @@
  *	EREMOTEIO	P2PBUF_NVME_BIND_PEER_ONLY, and the exporter moved
  *			the buffer to host memory
  *	EIO		the device reported an error, or it was reset before it
- *			was given the command
+ *			was given the command; or a long request ended early,
+ *			for what would have been EINTR, ENOMEM or EBUSY if the
+ *			device had not been given part of it
  *	ENODATA		the device reported an unrecovered media error
  *	ETIMEDOUT	the command did not come to its end: it timed out and
  *			was aborted, or the device was reset, or removed, while
