@@ -359,6 +359,25 @@ TEST_F(device, errors_of_the_exporter)
 	EXPECT_TRUE(holds(self, self->buf, 0, SIZE, DISK_READ));
 }
 
+/* To try again is a matter of the kernel alone; what is no wait is an error. */
+TEST_F(device, exporter_says_again)
+{
+	ASSERT_EQ(0, ptm_rule(self->mock, self->buf, P2PBUF_MOCK_OP_MAP,
+			      P2PBUF_MOCK_FAIL, EAGAIN, 0, 1));
+	EXPECT_EQ(-EBUSY, bind_buffer(self, variant->flags));
+	ASSERT_EQ(0, bind_buffer(self, variant->flags));
+	ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
+	ASSERT_EQ(0, ptm_move(self->mock, self->buf, variant->placement, 0));
+	ASSERT_EQ(0, ptm_rule(self->mock, self->buf, P2PBUF_MOCK_OP_MAP,
+			      P2PBUF_MOCK_FAIL, EAGAIN, 0, 1));
+	EXPECT_EQ(-EBUSY, ptn_read(&self->ring, self->node, self->id, 0,
+				   DISK_READ, SLOT));
+	EXPECT_TRUE(poisoned(self, self->buf, 0, SIZE));
+	EXPECT_EQ((int)SLOT, ptn_read(&self->ring, self->node, self->id, 0,
+				      DISK_READ, SLOT));
+	EXPECT_TRUE(holds(self, self->buf, 0, SLOT, DISK_READ));
+}
+
 #define LONG	(16 * PTN_MIB)
 
 /* What becomes of the read of user_data 1. */

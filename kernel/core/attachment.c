@@ -175,7 +175,8 @@ static int p2pbuf_attachment_try_map(struct p2pbuf_attachment *att,
 	if (IS_ERR(sgt)) {
 		att->path.path = P2PBUF_PATH_REFUSED;
 		att->path.reason = P2PBUF_REASON_EXPORTER;
-		return PTR_ERR(sgt);
+		/* To importers and io_uring it means: again, by a worker. */
+		return sgt == ERR_PTR(-EAGAIN) ? -EBUSY : PTR_ERR(sgt);
 	}
 	/* Mapping made the exporter move the memory: not there yet. */
 	if (p2pbuf_attachment_fences_pending(att)) {
@@ -236,7 +237,7 @@ static int p2pbuf_attachment_map_locked(struct p2pbuf_attachment *att)
  * Return: 0; -ENODEV when revoked; -ERESTARTSYS or -EINTR when interrupted, see
  * p2pbuf_interrupted();
  * -ENOMEM; an errno of &enum p2pbuf_reason; or what the exporter's map or the
- * importer's callbacks returned.
+ * importer's callbacks returned, never -EAGAIN: the exporter's is -EBUSY.
  */
 int p2pbuf_attachment_map(struct p2pbuf_attachment *att)
 {

@@ -53,6 +53,7 @@
  *	EADDRNOTAVAIL	the mapping needs bounce buffers
  *	ENODATA		nobody can tell where the DMA addresses lead
  *	other		the exporter's own error from attaching or mapping
+ *			(EAGAIN from mapping is EBUSY)
  *
  * I/O:
  *
@@ -82,7 +83,7 @@
  *			it had it
  *	the path errors of BIND, when the exporter moved the buffer to where
  *	the device cannot reach it; and the exporter's own error from mapping
- *	it anew
+ *	it anew, EBUSY for its EAGAIN
  *
  * After an I/O error the bytes of the request's range are undefined on the
  * receiving side; nothing outside it is touched. A request is never reissued

@@ -71,6 +71,7 @@
  *	EADDRNOTAVAIL	the mapping needs bounce buffers
  *	ENODATA		nobody can tell where the DMA addresses lead
  *	other		the exporter's own error from attaching or mapping
+ *			(EAGAIN from mapping is EBUSY)
  *
  * P2PBUF_RDMA_GRANT, P2PBUF_RDMA_RECALL, P2PBUF_RDMA_RELEASE,
  * P2PBUF_RDMA_BUFFER_INFO, P2PBUF_RDMA_REMOTE_INFO:
