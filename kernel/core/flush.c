@@ -82,7 +82,8 @@ void p2pbuf_flush_release(struct p2pbuf_attachment *att)
 
 /**
  * p2pbuf_mapping_flush - wait until what was written has arrived
- * @m: the mapping the I/O went through; its active reference is held
+ * @m: the mapping the I/O went through; its active reference is held, or its
+ *	fence has not signalled
  *
  * After it, everything the importer's device wrote before its completion was
  * seen is visible in the exporter's device. Costs one read over PCIe.

@@ -30,6 +30,9 @@
  * between adding the fence and signalling it nothing allocates, nothing takes
  * the resv and nothing waits for user space; the sections are annotated for
  * lockdep. An exporter may therefore wait for the fence with the resv held.
+ * When it signals, what the device wrote is in the exporter's memory and not on
+ * its way there any more: whoever copies it away next finds it, and whoever
+ * gets the place next is not written to.
  * Unmapping needs the resv and so comes after the signal, in a work item on a
  * WQ_MEM_RECLAIM queue: the bound on it is that the exporter drops the resv.
  *
@@ -91,6 +94,8 @@ static void p2pbuf_mapping_drained(struct percpu_ref *ref)
 	bool cookie = dma_fence_begin_signalling();
 
 	trace_p2pbuf_drained(m);
+	/* Nobody reaps the mapping before the work that is queued below. */
+	p2pbuf_mapping_flush(m);
 	dma_fence_signal(m->fence);
 	dma_fence_end_signalling(cookie);
 	queue_work(p2pbuf_wq, &m->unmap_work);

@@ -251,8 +251,6 @@ static void buffer_step_draining(struct p2pbuf_rdma_buffer *b)
 			p2pbuf_rdma_conn_kill(b->conn, ETIMEDOUT);
 		return;
 	}
-	/* What was written here by RDMA is there before the memory moves. */
-	p2pbuf_mapping_flush(b->mapping);
 	b->phase = RDMA_INVALIDATING;
 	b->posted = 0;
 	list_add_tail(&b->mgmt_node, &b->conn->mgmt);
