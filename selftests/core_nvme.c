@@ -15,6 +15,8 @@
 #include "kselftest_harness.h"
 #include "p2pbuf_test_nvme.h"
 #include "p2pbuf_test_core.h"
+#include "p2pbuf_probe.h"
+#include "p2pbuf_test_run.h"
 
 #define SIZE		(2 * PTN_MIB)
 #define DISK_READ	(8 * PTN_MIB)
@@ -836,6 +838,47 @@ TEST_F(device, follows_or_refuses)
 	EXPECT_TRUE(holds(self, self->buf, 8192, 4096, DISK_READ));
 	EXPECT_TRUE(holds(self, self->buf, 12288, 4096, DISK_READ));
 	EXPECT_EQ(0, ptn_unbind(self->node, strict));
+}
+
+/* Host memory comes first: the BAR behind it is flushed all the same. */
+TEST_F(device, flush_of_a_mixture)
+{
+	struct p2pbuf_probe_make make = {
+		.nr = 2,
+		.segment = {
+			{ .len = 65536, .kind = P2PBUF_PROBE_RAM,
+			  .hole = P2PBUF_PROBE_NO_HOLE },
+			{ .len = 65536, .kind = P2PBUF_PROBE_MMIO,
+			  .hole = P2PBUF_PROBE_NO_HOLE },
+		},
+	};
+	struct ptn_io io = {
+		.op = PTN_READ, .dev = DISK_READ, .len = 131072,
+		.flags = P2PBUF_NVME_FLUSH,
+	};
+	struct pci_bar bar;
+	int probe, id;
+
+	if (variant->placement != P2PBUF_MOCK_BAR)
+		SKIP(return, "no BAR");
+	if (ptm_topology("swiotlb"))
+		SKIP(return, "host memory needs bounce buffers here");
+	if (ptk_run("modprobe p2pbuf_probe"))
+		SKIP(return, "no probe");
+	probe = open(P2PBUF_PROBE_DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, probe);
+	ASSERT_EQ(0, pci_bar_read(self->bar.name, 2, &bar));
+	make.segment[1].addr = bar.start;
+	ASSERT_EQ(0, ioctl(probe, P2PBUF_PROBE_MAKE, &make));
+	id = ptn_bind(self->node, make.fd, self->disk.fd,
+		      P2PBUF_NVME_BIND_ALLOW_SYSTEM);
+	ASSERT_LT(0, id)
+		TH_LOG("%s", strerror(-id));
+	io.id = id;
+	EXPECT_EQ((int)io.len, ptn_io(&self->ring, self->node, &io));
+	EXPECT_EQ(0, ptn_unbind(self->node, id));
+	close(make.fd);
+	close(probe);
 }
 
 /* The mapping goes, too, when the exporter's device does. */

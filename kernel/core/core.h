@@ -23,6 +23,7 @@ void p2pbuf_mapping_invalidate(struct p2pbuf_attachment *att);
 int p2pbuf_mapping_reap(struct p2pbuf_attachment *att, bool interruptible);
 
 /* flush.c */
+bool p2pbuf_flush_needed(const struct p2pbuf_path_info *info);
 int p2pbuf_flush_prepare(struct p2pbuf_attachment *att, struct sg_table *sgt,
 			 const struct p2pbuf_path_info *info);
 void p2pbuf_flush_release(struct p2pbuf_attachment *att);

@@ -194,6 +194,7 @@ void p2pbuf_mapping_publish(struct p2pbuf_mapping *m, struct sg_table *sgt)
 
 	m->sgt = sgt;
 	m->system = att->path.path == P2PBUF_PATH_SYSTEM;
+	m->posted = p2pbuf_flush_needed(&att->path);
 	/* Generations of one attachment drain in order: one fence context. */
 	dma_fence_init(m->fence, &p2pbuf_fence_ops, NULL, att->fence_context,
 		       att->path.generation);

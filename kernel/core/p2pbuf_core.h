@@ -68,6 +68,7 @@ struct p2pbuf_importer_ops {
  * @sgt: what the exporter returned
  * @fence: signals when the last active reference is gone
  * @system: the addresses point to host memory
+ * @posted: some or all of them point to a BAR
  *
  * Private to the core but for @system.
  */
@@ -77,6 +78,7 @@ struct p2pbuf_mapping {
 	struct sg_table *sgt;
 	struct dma_fence *fence;
 	bool system;
+	bool posted;
 	/* private: the way to the end, see mapping.c */
 	struct work_struct poll_work;
 	struct work_struct unmap_work;
