@@ -119,17 +119,20 @@ static void p2pbuf_account_look(struct p2pbuf_account *account,
 	list_for_each_entry(obj, &account->lru, account_node) {
 		if (!kref_read(&obj->tbo.base.refcount)) {
 			s->dying = true;
-		} else if (!dma_resv_trylock(obj->tbo.base.resv)) {
+			continue;
+		}
+		if (!dma_resv_trylock(obj->tbo.base.resv)) {
 			if (!s->contended &&
 			    kref_get_unless_zero(&obj->tbo.base.refcount))
 				s->contended = obj;
-		} else if (p2pbuf_account_evictable(obj) &&
-			   kref_get_unless_zero(&obj->tbo.base.refcount)) {
+			continue;
+		}
+		if (p2pbuf_account_evictable(obj) &&
+		    kref_get_unless_zero(&obj->tbo.base.refcount)) {
 			s->victim = obj;
 			return;
-		} else {
-			dma_resv_unlock(obj->tbo.base.resv);
 		}
+		dma_resv_unlock(obj->tbo.base.resv);
 	}
 }
 

@@ -19,8 +19,19 @@
 #include "rxe.h"
 #include "rxe_loc.h"
 
+#define P2PBUF_NIC_VERB(name) typeof_member(struct ib_device_ops, name) name
+
 /* How the verbs are carried out; written before the device is registered. */
-static struct ib_device_ops p2pbuf_nic_real;
+static struct {
+	P2PBUF_NIC_VERB(alloc_mr);
+	P2PBUF_NIC_VERB(alloc_pd);
+	P2PBUF_NIC_VERB(create_cq);
+	P2PBUF_NIC_VERB(create_qp);
+	P2PBUF_NIC_VERB(map_mr_sg);
+	P2PBUF_NIC_VERB(modify_qp);
+	P2PBUF_NIC_VERB(post_recv);
+	P2PBUF_NIC_VERB(post_send);
+} p2pbuf_nic_real;
 
 /* Calls until the one that is refused, counting that; 0 or less: none. */
 static atomic_t p2pbuf_nic_calls;
@@ -137,34 +148,25 @@ static int p2pbuf_nic_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
 	return p2pbuf_nic_real.post_recv(qp, wr, bad);
 }
 
-static const struct ib_device_ops p2pbuf_nic_refusing = {
-	.alloc_mr = p2pbuf_nic_alloc_mr,
-	.alloc_pd = p2pbuf_nic_alloc_pd,
-	.create_cq = p2pbuf_nic_create_cq,
-	.create_qp = p2pbuf_nic_create_qp,
-	.map_mr_sg = p2pbuf_nic_map_mr_sg,
-	.modify_qp = p2pbuf_nic_modify_qp,
-	.post_recv = p2pbuf_nic_post_recv,
-	.post_send = p2pbuf_nic_post_send,
-};
+#define P2PBUF_NIC_TAKE(ops, name) do {			\
+	p2pbuf_nic_real.name = (ops)->name;		\
+	(ops)->name = p2pbuf_nic_##name;		\
+} while (0)
 
 /**
  * p2pbuf_nic_refuse_init() - stand in front of a device's verbs
  * @dev: the device, before it is registered; all have the same verbs
+ *
+ * Not by ib_set_device_ops(), which keeps what is there.
  */
 void p2pbuf_nic_refuse_init(struct ib_device *dev)
 {
-	const struct ib_device_ops *from = &p2pbuf_nic_refusing;
-	struct ib_device_ops *to = &dev->ops;
-
-	p2pbuf_nic_real = *to;
-	/* ib_set_device_ops() keeps what is there. */
-	to->alloc_mr = from->alloc_mr;
-	to->alloc_pd = from->alloc_pd;
-	to->create_cq = from->create_cq;
-	to->create_qp = from->create_qp;
-	to->map_mr_sg = from->map_mr_sg;
-	to->modify_qp = from->modify_qp;
-	to->post_recv = from->post_recv;
-	to->post_send = from->post_send;
+	P2PBUF_NIC_TAKE(&dev->ops, alloc_mr);
+	P2PBUF_NIC_TAKE(&dev->ops, alloc_pd);
+	P2PBUF_NIC_TAKE(&dev->ops, create_cq);
+	P2PBUF_NIC_TAKE(&dev->ops, create_qp);
+	P2PBUF_NIC_TAKE(&dev->ops, map_mr_sg);
+	P2PBUF_NIC_TAKE(&dev->ops, modify_qp);
+	P2PBUF_NIC_TAKE(&dev->ops, post_recv);
+	P2PBUF_NIC_TAKE(&dev->ops, post_send);
 }

@@ -30,9 +30,10 @@
  *			system memory
  *	ENOMEM		system memory exhausted
  *	EDQUOT		over the file's residency limit and nothing of the file
- *			can be evicted (EBUSY when it only is in use), or over a pin limit (VRAM-only objects
- *			count as pinned; CAP_SYS_RESOURCE overrides; what is
- *			pinned in system memory counts against RLIMIT_MEMLOCK)
+ *			can be evicted (EBUSY when it only is in use), or over a
+ *			pin limit (VRAM-only objects count as pinned;
+ *			CAP_SYS_RESOURCE overrides; what is pinned in system
+ *			memory counts against RLIMIT_MEMLOCK)
  *	EBUSY		the object is pinned or CPU-mapped by the kernel, or
  *			NOWAIT and it is in use
  *	EXDEV		move to VRAM while an importer that cannot reach the
