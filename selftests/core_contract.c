@@ -464,7 +464,10 @@ TEST_F(contract, generations)
 	EXPECT_EQ(5, BUFFER().unmaps);
 }
 
-/* An error of the exporter or the importer leaves everything as it was. */
+/*
+ * An error of the exporter or the importer leaves everything as it was. The
+ * exporter's EAGAIN would be taken for the kernel's.
+ */
 TEST_F(contract, errors_of_map)
 {
 	struct p2pbuf_mock_import_info info;
@@ -474,7 +477,6 @@ TEST_F(contract, errors_of_map)
 		ASSERT_EQ(0, ptm_rule(self->c.mock, self->c.buf,
 				      P2PBUF_MOCK_OP_MAP, P2PBUF_MOCK_FAIL,
 				      errors[i], 0, 1));
-		/* EAGAIN would mean something to those who asked. */
 		EXPECT_EQ(errors[i] == EAGAIN ? -EBUSY : -errors[i], MAP());
 		info = IMPORTER();
 		EXPECT_EQ(P2PBUF_PATH_REFUSED, info.path.path);

@@ -237,7 +237,7 @@ static int p2pbuf_attachment_map_locked(struct p2pbuf_attachment *att)
  * Return: 0; -ENODEV when revoked; -ERESTARTSYS or -EINTR when interrupted, see
  * p2pbuf_interrupted();
  * -ENOMEM; an errno of &enum p2pbuf_reason; or what the exporter's map or the
- * importer's callbacks returned, never -EAGAIN: the exporter's is -EBUSY.
+ * importer's callbacks returned, but -EBUSY for an exporter's -EAGAIN.
  */
 int p2pbuf_attachment_map(struct p2pbuf_attachment *att)
 {

@@ -33,6 +33,8 @@
  * @far: ours
  * @serve: may requests be taken?
  * @bytes: of data that were taken
+ * @driver: the thread in NBD_DO_IT
+ * @server: the thread that takes requests
  */
 struct ptb_nbd {
 	int fd;
