@@ -379,6 +379,16 @@ TEST_F(importer, no_system_place_refuses_far)
 	}
 }
 
+static bool edu_is_translated(void)
+{
+	const char *edu = getenv("P2PBUF_EDU_PCI");
+	char path[96];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group",
+		 edu ? edu : "");
+	return !access(path, F_OK);
+}
+
 /* A device that reaches the BAR but cannot count up to its address. */
 TEST_F(importer, too_few_address_bits)
 {
@@ -396,14 +406,18 @@ TEST_F(importer, too_few_address_bits)
 
 	id = pte_attach(self->edu, self->dmabuf, P2PBUF_EDU_GOOD, &p2p);
 	ASSERT_LE(0, id);
-	/* Also where it would stay. */
-	ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_PIN, id));
+	/* Known without a mapping, so a pin does not hold it in VRAM. */
+	if (!edu_is_translated()) {
+		ASSERT_EQ(0, p2p);
+		ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_PIN, id));
+		ASSERT_EQ(0, pte_map(self->edu, id, &map));
+		EXPECT_GT(1ULL << 31, map.addr + map.size - 1);
+		ASSERT_EQ(0, pte_unmap(self->edu, id));
+		ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_UNPIN, id));
+	}
 	ASSERT_EQ(0, pte_map(self->edu, id, &map));
 	EXPECT_GT(1ULL << 31, map.addr + map.size - 1);
 	check_data(_metadata, self, id, 65);
-	ASSERT_EQ(0, pte_unmap(self->edu, id));
-	ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_UNPIN, id));
-	ASSERT_EQ(0, pte_map(self->edu, id, &map));
 	/* Behind an IOMMU any address is short. */
 	if (placement(self->fd, self->bo.handle) == SYSTEM) {
 		EXPECT_EQ(-EXDEV, ptx_move(self->fd, self->bo.handle, VRAM,

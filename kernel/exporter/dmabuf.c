@@ -11,7 +11,11 @@
  *
  * Two consequences. Whoever may have the BAR mapped can be revoked, so an
  * unplug ends in bounded time. And a far importer that was let in can always
- * map: dma-buf calls that broken (it warns) for importers that pin.
+ * map: dma-buf calls that broken (it warns) for importers that pin. What can
+ * be known at attach is, therefore. Whether a device whose addresses are
+ * translated sees the BAR through its IOMMU, or past it at an address that is
+ * too long for it, shows in the mapping alone (pci_p2pdma_map_type() is not for
+ * modules); one that has pinned by then gets EBUSY.
  *
  * An unrevocable region gives up the first: there an importer without the
  * callback is near as well, as long as it maps inside a pin of its own. It
