@@ -80,20 +80,16 @@ static bool p2pbuf_range_is_addressable(struct device *dev,
 	       p2pbuf_dma_limit(dev);
 }
 
-/* Wherever the object may come to lie. */
-static bool p2pbuf_device_reaches(struct p2pbuf_object *obj, struct device *dev)
+/* All of the region: who knows where an object comes to lie. */
+static bool p2pbuf_device_reaches(struct p2pbuf_region *region,
+				  struct device *dev)
 {
-	struct p2pbuf_region *region = p2pbuf_object_region(obj);
-	struct phys_vec range = { .paddr = region->start, .len = region->size };
+	const struct phys_vec all = {
+		.paddr = region->start, .len = region->size,
+	};
 
 	/* The kernel's helper takes no other device than a PCI function. */
-	if (!dev_is_pci(dev))
-		return false;
-	if (!p2pbuf_object_is_movable(obj)) {
-		range.paddr = p2pbuf_object_phys(obj);
-		range.len = obj->tbo.base.size;
-	}
-	if (!p2pbuf_range_is_addressable(dev, &range))
+	if (!dev_is_pci(dev) || !p2pbuf_range_is_addressable(dev, &all))
 		return false;
 	/* Also fills the cache of dma_buf_phys_vec_to_sgt(). */
 	return pci_p2pdma_distance(region->pdev, dev, false) >= 0;
@@ -115,7 +111,7 @@ static bool p2pbuf_attachment_is_near(struct p2pbuf_object *obj,
 	if (p2pbuf_attachment_is_cpu(attach))
 		near = p2pbuf_region_is_paged(region);
 	else
-		near = p2pbuf_device_reaches(obj, attach->dev);
+		near = p2pbuf_device_reaches(region, attach->dev);
 	drm_dev_exit(idx);
 	return near;
 }
