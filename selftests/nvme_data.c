@@ -12,6 +12,7 @@
 #include <linux/blkpg.h>
 
 #include "p2pbuf_test_rig.h"
+#include "p2pbuf_test_trace.h"
 
 #define BUFFER		(36 * PTN_MIB)	/* three chunks of address lists */
 #define CHUNK		(16 * PTN_MIB)
@@ -274,14 +275,13 @@ TEST_F(data, disk_edges)
 				    size, block));
 }
 
-#define TRACING	"/sys/kernel/tracing/"
-#define EVENT	TRACING "events/nvme/nvme_setup_cmd/enable"
+#define EVENT	"nvme/nvme_setup_cmd"
 
 /* How many write commands the driver traced, and how many of them with FUA. */
 static void count_traced_writes(unsigned int *writes, unsigned int *fua)
 {
-	FILE *f = fopen(TRACING "trace", "r");
 	char line[512], *ctrl;
+	FILE *f = ptt_open();
 
 	*writes = 0;
 	*fua = 0;
@@ -305,20 +305,21 @@ TEST_F(data, force_unit_access)
 	};
 	unsigned int parts, writes, fua;
 	__u64 len = io.len;
+	int traced;
 
 	parts = (len + rig->bind.max_io - 1) / rig->bind.max_io;
 	for (io.flags = 0; io.flags <= P2PBUF_NVME_FUA;
 	     io.flags += P2PBUF_NVME_FUA) {
 		ptn_fill(rig->buffer.map, len, 77 + io.flags, 0);
-		close(open(TRACING "trace", O_WRONLY | O_TRUNC | O_CLOEXEC));
-		ptk_write(EVENT, "1");
+		ptt_clear();
+		traced = ptt_event(EVENT, true);
 		ASSERT_EQ((int)len, ptn_io(&rig->ring, rig->node, &io));
-		ptk_write(EVENT, "0");
+		ptt_event(EVENT, false);
 		ASSERT_EQ(0, ptn_disk_read(&rig->disk, rig->scratch, len,
 					   WRITE_AREA));
 		EXPECT_EQ(len, ptn_check(rig->scratch, len, 77 + io.flags, 0));
 		count_traced_writes(&writes, &fua);
-		if (access(EVENT, W_OK))
+		if (traced)
 			continue;
 		EXPECT_EQ(parts, writes);
 		EXPECT_EQ(io.flags ? parts : 0, fua);
