@@ -9,6 +9,7 @@
  */
 #include "kselftest_harness.h"
 #include "p2pbuf_test_core.h"
+#include "p2pbuf_test_trace.h"
 
 /* What exporters return when a signal interrupts them; no errno of libc. */
 #define ERESTARTSYS	512
@@ -282,6 +283,62 @@ TEST_F(contract, signal_while_the_process_is_stopped)
 	EXPECT_EQ(0, MOVE());
 	kill(child, SIGKILL);
 	waitpid(child, &status, 0);
+}
+
+#define FLUSH	"p2pbuf_mapping_flush"
+#define SIGNAL	"dma_fence/dma_fence_signaled"
+
+/*
+ * Fences of mappings that signalled, each behind a read that brings in what was
+ * posted; or how many of them did so without one, negative.
+ */
+static int fences_behind_a_flush(void)
+{
+	bool flushed = false;
+	int good = 0, bad = 0;
+	FILE *f = ptt_open();
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (strstr(line, ": " FLUSH ": ")) {
+			flushed = true;
+		} else if (strstr(line, ": dma_fence_signaled: driver=p2pbuf ")) {
+			good += flushed;
+			bad += !flushed;
+			flushed = false;
+		}
+	}
+	if (f)
+		fclose(f);
+	return bad ? -bad : good;
+}
+
+/*
+ * 4: what is on its way to the BAR arrives before the fence signals. No bus here
+ * keeps writes back, so this looks at what is called instead.
+ */
+TEST_F(contract, posted_writes_arrive_first)
+{
+	unsigned int i;
+
+	if (self->c.placement != P2PBUF_MOCK_BAR)
+		SKIP(return, "nothing is posted to host memory");
+	if (access(PTT_TRACING "kprobe_events", W_OK))
+		SKIP(return, "this kernel has no kprobes");
+	ASSERT_EQ(0, ptt_probe(FLUSH));
+	EXPECT_EQ(0, ptt_event("ptt/" FLUSH, true));
+	EXPECT_EQ(0, ptt_event(SIGNAL, true));
+	ptt_clear();
+	for (i = 0; i < 10; i++) {
+		EXPECT_EQ(0, MAP());
+		EXPECT_EQ(0, GET());
+		EXPECT_EQ(0, i % 2 ? PUT() : PUT_IRQ());
+		EXPECT_EQ(0, MOVE());
+	}
+	EXPECT_EQ(0, ptt_event(SIGNAL, false));
+	EXPECT_EQ(0, ptt_event("ptt/" FLUSH, false));
+	EXPECT_EQ(10, fences_behind_a_flush());
+	EXPECT_EQ(0, ptt_unprobe(FLUSH));
 }
 
 /* 5: unmapping follows by itself. */
