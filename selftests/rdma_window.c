@@ -116,6 +116,28 @@ static int peer_needs_the_last(struct ptd_peer *p)
 	       m.imm_ack == WINDOW / 2 ? 0 : 9;
 }
 
+/*
+ * Is told, late, that its lease is wanted back and that there will be another
+ * one; and then that there will not.
+ */
+static int peer_hopes(struct ptd_peer *p)
+{
+	struct ptd_wire_msg m;
+
+	if (!ptd_peer_wait() || !peer_credit(p, FILLS))
+		return 4;
+	if (!peer_looks(p, &m, PTD_MS * ptk_slow()) || m.type != PTD_RECALL ||
+	    m.id != 1 || m.flags)
+		return 5;
+	m = ptd_peer_message(p, PTD_RECALL_ACK);
+	if (ptd_peer_send(p, &m, 0))
+		return 6;
+	if (!peer_looks(p, &m, PTD_MS * ptk_slow()))
+		return 7;
+	return m.type == PTD_WITHDRAW && m.id == 1 &&
+	       m.epoch >= p->grant.epoch ? 0 : 8;
+}
+
 /* Takes the next immediate data. */
 static bool peer_takes(struct ptd_peer *p, int count)
 {
@@ -166,6 +188,8 @@ static int peer_play(struct ptd_peer *p, char part)
 		return peer_is_slow(p);
 	if (!peer_is_filled(p))
 		return 3;
+	if (part == 'h')
+		return peer_hopes(p);
 	return part == 'r' ? peer_makes_room(p) : peer_needs_the_last(p);
 }
 
@@ -278,6 +302,39 @@ TEST_F_TIMEOUT(window, recalled_before_it_was_said, 120)
 			      info.messages_sent >= MORE - 1));
 	ASSERT_EQ(0, ptm_call(self->mock, P2PBUF_MOCK_RELEASE, hold));
 	EXPECT_EQ(0, ptm_finish(&recall));
+	EXPECT_TRUE(peer_ends_well(self));
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+/*
+ * RECALL is interrupted before the peer is told, and GRANT follows: so the peer
+ * hears of a lease that it will have again. When that fails it is told.
+ */
+TEST_F_TIMEOUT(window, regrant_fails, 120)
+{
+	const struct sigaction action = { .sa_handler = nothing };
+	struct p2pbuf_rdma_recall recall = { .size = sizeof(recall), .id = 1 };
+	struct p2pbuf_rdma_grant grant = {
+		.size = sizeof(grant), .id = 1, .rights = PTD_BOTH,
+	};
+	struct ptm_job job;
+
+	ASSERT_EQ(0, sigaction(SIGUSR1, &action, NULL));
+	ASSERT_TRUE(window_fill(self, "hope", FILLS));
+	ptm_start(&job, self->fd, P2PBUF_RDMA_RECALL, &recall);
+	EXPECT_TRUE(ptm_blocked(&job));
+	ASSERT_EQ(0, pthread_kill(job.thread, SIGUSR1));
+	ASSERT_EQ(-EINTR, ptm_finish(&job));
+	ASSERT_EQ(0, ptm_rule(self->mock, self->buffer, P2PBUF_MOCK_OP_MAP,
+			      P2PBUF_MOCK_FAIL, EIO, 0, 1));
+	ptm_start(&job, self->fd, P2PBUF_RDMA_GRANT, &grant);
+	EXPECT_TRUE(ptm_blocked(&job));
+	ASSERT_TRUE(ptd_hostile_go(&self->peer));
+	EXPECT_EQ(-EIO, ptm_finish(&job));
 	EXPECT_TRUE(peer_ends_well(self));
 }
 
