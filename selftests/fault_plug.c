@@ -110,6 +110,29 @@ FIXTURE_TEARDOWN(plug)
 	EXPECT_EQ(self->attachments, ptd_attachments());
 }
 
+/* The slot of the rig's drive: why it cannot be pulled, or NULL. */
+static const char *open_drive(struct ptg_plug *plug, struct ptn_rig *rig,
+			      int way)
+{
+	char path[PATH_MAX], pci[32];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/device/address",
+		 rig->disk.name);
+	if (ptn_read_text(path, pci, sizeof(pci)))
+		return "a drive without an address";
+	return ptg_open(plug, ptn_slow(), pci, way);
+}
+
+/* How long the drive may take for a command. */
+static int set_timeout(struct ptn_rig *rig, const char *ms)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
+		 rig->disk.name);
+	return ptk_write(path, ms);
+}
+
 /* Pulls after a while, beside the load. */
 struct puller {
 	struct ptg_plug *plug;
@@ -131,26 +154,20 @@ TEST_F_TIMEOUT(plug, drive, 90)
 	struct p2pbuf_nvme_bind_info info;
 	struct ptn_rig *rig = &self->rig;
 	struct puller puller = { .plug = &self->plug };
-	char path[PATH_MAX], pci[32];
-	const char *why;
 	struct ptn_disk disk;
+	const char *why;
 
-	snprintf(path, sizeof(path), "/sys/block/%s/device/address",
-		 rig->disk.name);
-	ASSERT_EQ(0, ptn_read_text(path, pci, sizeof(pci)));
-	why = ptg_open(&self->plug, ptn_slow(), pci, variant->way);
+	why = open_drive(&self->plug, rig, variant->way);
 	if (why)
 		SKIP(return, "%s", why);
 	/*
 	 * What a dead drive has not done is waited for until it is late; that of
 	 * a drive which is known to be gone is not, or this would not end.
 	 */
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
-		 rig->disk.name);
 	if (variant->way == PTG_VANISH)
-		ASSERT_EQ(0, ptk_write(path, "1000"));
+		ASSERT_EQ(0, set_timeout(rig, "1000"));
 	if (variant->way == PTG_TORN)
-		ASSERT_EQ(0, ptk_write(path, "3600000"));
+		ASSERT_EQ(0, set_timeout(rig, "3600000"));
 	ASSERT_EQ(0, ptn_load_init(&self->load, rig, DEPTH, 65536,
 				   1UL << 40));
 	ASSERT_EQ(0, pthread_create(&puller.thread, NULL, pull_run, &puller));
@@ -218,21 +235,15 @@ TEST_F_TIMEOUT(plug, drive_in_bind, 90)
 {
 	struct ptn_rig *rig = &self->rig;
 	struct binder binder = { .rig = rig };
-	char path[PATH_MAX], pci[32];
 	const char *why;
 	int ms;
 
 	if (variant->way != PTG_TORN)
 		SKIP(return, "once is enough");
-	snprintf(path, sizeof(path), "/sys/block/%s/device/address",
-		 rig->disk.name);
-	ASSERT_EQ(0, ptn_read_text(path, pci, sizeof(pci)));
-	why = ptg_open(&self->plug, ptn_slow(), pci, variant->way);
+	why = open_drive(&self->plug, rig, variant->way);
 	if (why)
 		SKIP(return, "%s", why);
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/io_timeout",
-		 rig->disk.name);
-	ASSERT_EQ(0, ptk_write(path, "3600000"));
+	ASSERT_EQ(0, set_timeout(rig, "3600000"));
 	ASSERT_EQ(0, pthread_create(&binder.thread, NULL, bind_run, &binder));
 	for (ms = 0; ms < 20000 && binder.done < 3; ms += 10)
 		usleep(10000);
