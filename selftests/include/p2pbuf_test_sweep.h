@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #include "kselftest_harness.h"
+#include "p2pbuf_test_until.h"
 #include "p2pbuf_test_write.h"
 
 #define PTS_NTH		"/proc/thread-self/fail-nth"
@@ -347,20 +348,35 @@ static inline bool pts_expected(int ret)
 
 /* ---- what may be left behind ---------------------------------------------------- */
 
-/* Invalidations that had no slot for their fence, and waited; of all attachments. */
-static inline unsigned int pts_inline_waits(void)
+/* Of all attachments; false when somebody holds the resv of one. */
+static inline bool pts_read_inline_waits(unsigned int *n)
 {
-	unsigned int n = 0, one;
-	char line[512], *at;
 	FILE *f = fopen(PTS_ATTACHMENTS, "re");
+	char line[512], *at;
+	bool all = f;
+	unsigned int one;
 
+	*n = 0;
 	while (f && fgets(line, sizeof(line), f)) {
 		at = strstr(line, "inline_waits=");
 		if (at && sscanf(at, "inline_waits=%u", &one) == 1)
-			n += one;
+			*n += one;
+		else
+			all = false;
 	}
 	if (f)
 		fclose(f);
+	return all;
+}
+
+/* Invalidations that had no slot for their fence, and waited. */
+static inline unsigned int pts_inline_waits(void)
+{
+	unsigned int n;
+
+	/* What is being unmapped keeps its counters to itself. */
+	if (!ptk_until(pts_read_inline_waits(&n), 10000))
+		fprintf(stderr, "# an attachment stays busy\n");
 	return n;
 }
 
