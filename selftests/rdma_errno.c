@@ -397,6 +397,9 @@ FIXTURE_SETUP(import)
 	if (self->mock == -ENOENT)
 		SKIP(return, "no " P2PBUF_MOCK_DEVICE);
 	ASSERT_LE(0, self->mock);
+	/* No case waits for their end. */
+	self->pair.limits.recall_ms = 20000;
+	self->pair.limits.wait_ms = 60000;
 	ASSERT_EQ(0, ptd_pair_open(&self->pair));
 }
 

@@ -53,7 +53,11 @@ FIXTURE_SETUP(move)
 	int ret = ptd_open();
 
 	self->pair = (struct ptd_pair){
-		.limits = { .recall_ms = RECALL_MS, .wait_ms = 60000 },
+		.limits = {
+			.recall_ms = RECALL_MS,
+			/* While both sides move, and they are slow, too. */
+			.wait_ms = 60000 * ptk_slow(),
+		},
 	};
 	if (ret == -ENOENT)
 		SKIP(return, "no " PTD_NODE);

@@ -371,7 +371,9 @@ static void judge_use(struct __test_metadata *_metadata, struct point *p,
 		TH_LOG("%u: %s: %d", p->nth, verb, ret);
 	if (!p->refused) {
 		EXPECT_EQ(0, ret);
-		EXPECT_FALSE(is_dead(pair->a.fd) || is_dead(pair->b.fd));
+		EXPECT_FALSE(is_dead(pair->a.fd) || is_dead(pair->b.fd))
+			TH_LOG("%u: %d, %d", p->nth, ptd_outcome(pair->a.fd),
+			       ptd_outcome(pair->b.fd));
 	} else if (!strncmp(verb, "post_", 5)) {
 		EXPECT_TRUE(died_of_device(pair->a.fd, pair->b.fd))
 			TH_LOG("%u: %s: %d", p->nth, verb, ret);
@@ -392,7 +394,10 @@ TEST_F_TIMEOUT(verb, use, 400)
 
 	while (next_point(_metadata, self, &p)) {
 		pair = (struct ptd_pair){
-			.limits = { .recall_ms = 5000, .wait_ms = 10000 },
+			.limits = {
+				.recall_ms = 20000,
+				.wait_ms = 10000 * ptk_slow(),
+			},
 		};
 		ASSERT_EQ(0, ptd_pair_open(&pair));
 		ASSERT_EQ(0, aim(&p));
