@@ -283,12 +283,9 @@ static int prepare(VERB *self, struct ptd_pair *pair)
 
 static int move(VERB *self, int dmabuf)
 {
-	struct p2pbuf_mock_move arg =
-		ptm_move_arg(dmabuf, P2PBUF_MOCK_PAGES, 0);
-
 	/* On a slow machine connections take their time to end. */
-	arg.wait_ms *= ptk_slow();
-	return ptm_ioctl(self->mock, P2PBUF_MOCK_MOVE, &arg);
+	return ptm_move_within(self->mock, dmabuf, P2PBUF_MOCK_PAGES, 0,
+			       PTM_LONG_MS * ptk_slow());
 }
 
 /* Both buffers go somewhere else; whatever the device does, they may. */

@@ -208,13 +208,21 @@ static inline struct p2pbuf_mock_move ptm_move_arg(int fd, __u32 placement,
 	};
 }
 
-/* Move, wait for all unmaps. */
-static inline int ptm_move(int mock, int fd, __u32 placement, __u32 flags)
+/* Move: wait @wait_ms for importers' fences, and then for all unmaps. */
+static inline int ptm_move_within(int mock, int fd, __u32 placement,
+				  __u32 flags, __u32 wait_ms)
 {
 	struct p2pbuf_mock_move arg = ptm_move_arg(fd, placement, flags);
-	int ret = ptm_ioctl(mock, P2PBUF_MOCK_MOVE, &arg);
+	int ret;
 
+	arg.wait_ms = wait_ms;
+	ret = ptm_ioctl(mock, P2PBUF_MOCK_MOVE, &arg);
 	return ret ? ret : arg.stale ? -EBUSY : 0;
+}
+
+static inline int ptm_move(int mock, int fd, __u32 placement, __u32 flags)
+{
+	return ptm_move_within(mock, fd, placement, flags, PTM_LONG_MS);
 }
 
 /* @err: positive errno of mapping from now on, 0 to allow it again. */
