@@ -61,27 +61,26 @@ static __always_inline int io_parse(struct io_uring_cmd *ioucmd,
 	return 0;
 }
 
-/* Turns the offset in the range into one in the buffer. */
 static __always_inline int io_check(const struct p2pbuf_nvme_binding *b,
-				    struct p2pbuf_nvme_io *io)
+				    const struct p2pbuf_nvme_io *io)
 {
 	u32 block_mask = b->ns.lba_size - 1;
 	u32 right = io->write ? P2PBUF_NVME_RIGHT_WRITE :
 				P2PBUF_NVME_RIGHT_READ;
+	u64 end, dev_end;
 
 	if (unlikely(!io->length || (io->length | io->dev_offset) & block_mask ||
 		     io->offset & 3))
 		return -EDOM;
-	if (unlikely(io->length > INT_MAX || io->length > b->length ||
-		     io->offset > b->length - io->length ||
-		     io->length > b->ns.bytes ||
-		     io->dev_offset > b->ns.bytes - io->length))
+	if (unlikely(check_add_overflow(io->offset, io->length, &end) ||
+		     end > b->length ||
+		     check_add_overflow(io->dev_offset, io->length, &dev_end) ||
+		     dev_end > b->ns.bytes))
 		return -ERANGE;
 	if (unlikely(!(b->rights & right)))
 		return -EACCES;
 	if (unlikely(io->write && bdev_read_only(b->ns.bdev)))
 		return -EROFS;
-	io->offset += b->offset;
 	return 0;
 }
 
@@ -229,7 +228,8 @@ static __always_inline void io_prepare(struct p2pbuf_nvme_binding *b,
 {
 	struct nvme_command *cmd = p2pbuf_nvme_request_command(req);
 	const struct p2pbuf_nvme_ns *ns = &b->ns;
-	u32 shift = ns->lba_shift % 32;	/* as the compiler wants to know */
+	u16 blocks = (io->length >> ns->lba_shift % 32) - 1;
+	u16 control = io->write && io->flags & P2PBUF_NVME_FUA ? NVME_RW_FUA : 0;
 
 	/* All of it: the request's last command is still in there. */
 	cmd->rw.opcode = io->write ? nvme_cmd_write : nvme_cmd_read;
@@ -239,17 +239,15 @@ static __always_inline void io_prepare(struct p2pbuf_nvme_binding *b,
 	cmd->rw.cdw2 = 0;
 	cmd->rw.cdw3 = 0;
 	cmd->rw.metadata = 0;
-	p2pbuf_nvme_table_point(b->table, io->offset, io->length,
+	p2pbuf_nvme_table_point(b->table, b->offset + io->offset, io->length,
 				&cmd->rw.dptr);
 	cmd->rw.slba = cpu_to_le64(ns->lba_base +
-				   (io->dev_offset >> shift));
-	cmd->rw.length = cpu_to_le16((io->length >> shift) - 1);
-	cmd->rw.control = io->write && io->flags & P2PBUF_NVME_FUA ?
-				  cpu_to_le16(NVME_RW_FUA) : 0;
-	cmd->rw.dsmgmt = 0;
-	cmd->rw.reftag = 0;
-	cmd->rw.lbat = 0;
-	cmd->rw.lbatm = 0;
+				   (io->dev_offset >> ns->lba_shift % 64));
+	/* Number of blocks and control, at once. */
+	cmd->common.cdw12 = cpu_to_le32(blocks | (u32)control << 16);
+	cmd->common.cdw13 = 0;
+	cmd->common.cdw14 = 0;
+	cmd->common.cdw15 = 0;
 	p2pbuf_nvme_request_prepare(req, cmd);
 }
 
@@ -285,19 +283,18 @@ static void io_task_work_forget(struct io_tw_req tw_req, io_tw_token_t tw)
 }
 
 /*
- * The I/O is over and its active reference dropped. Lets go of the binding and
- * leaves the rest to task work. Any context.
+ * The I/O is over. Returns what is left to task work. Any context, with a hold
+ * on the binding.
  */
-static __always_inline void io_complete(struct io_uring_cmd *ioucmd,
-					struct p2pbuf_nvme_binding *b, u64 pos,
-					u32 bytes, s32 res, bool write)
+static __always_inline io_req_tw_func_t io_finish(struct io_uring_cmd *ioucmd,
+						  struct p2pbuf_nvme_binding *b,
+						  u64 pos, u32 bytes, bool write)
 {
 	struct p2pbuf_nvme_pdu *pdu =
 		io_uring_cmd_to_pdu(ioucmd, struct p2pbuf_nvme_pdu);
 	io_req_tw_func_t then = io_task_work;
 
 	WRITE_ONCE(pdu->queue, BLK_QC_T_NONE);
-	pdu->res = res;
 	/* Pages read in while the write was on its way may be the old ones. */
 	if (write && unlikely(READ_ONCE(b->ns.cache->nrpages))) {
 		pdu->stale = get_file(b->ns.file);
@@ -305,15 +302,21 @@ static __always_inline void io_complete(struct io_uring_cmd *ioucmd,
 		pdu->bytes = bytes;
 		then = io_task_work_forget;
 	}
-	p2pbuf_nvme_binding_put(b);
-	io_uring_cmd_do_in_task_lazy(ioucmd, then);
+	return then;
 }
 
+/* With a hold on the binding, which is let go of. Any context. */
 void p2pbuf_nvme_io_complete(struct io_uring_cmd *ioucmd,
 			     struct p2pbuf_nvme_binding *b, u64 pos, u32 bytes,
 			     s32 res, bool write)
 {
-	io_complete(ioucmd, b, pos, bytes, res, write);
+	struct p2pbuf_nvme_pdu *pdu =
+		io_uring_cmd_to_pdu(ioucmd, struct p2pbuf_nvme_pdu);
+	io_req_tw_func_t then = io_finish(ioucmd, b, pos, bytes, write);
+
+	pdu->res = res;
+	p2pbuf_nvme_binding_put(b);
+	io_uring_cmd_do_in_task_lazy(ioucmd, then);
 }
 
 /* First byte of the command on the bound device, from the command itself. */
@@ -325,13 +328,62 @@ static u64 io_position(struct p2pbuf_nvme_binding *b, struct request *req)
 
 /* Is the ring polled, and polling right now? */
 static inline bool io_polled_by(struct io_uring_cmd *ioucmd,
-				struct request *req,
 				const struct io_comp_batch *iob)
 {
+	struct p2pbuf_nvme_pdu *pdu =
+		io_uring_cmd_to_pdu(ioucmd, struct p2pbuf_nvme_pdu);
+
 	return iob && iob->poll_ctx == io_uring_cmd_ctx_handle(ioucmd) &&
-	       blk_rq_is_poll(req);
+	       pdu->queue != BLK_QC_T_NONE;
 }
 
+static __always_inline
+enum rq_end_io_ret io_end_lazy(struct request *req, blk_status_t err,
+			       bool write)
+{
+	struct io_uring_cmd *ioucmd = req->end_io_data;
+	struct p2pbuf_nvme_pdu *pdu =
+		io_uring_cmd_to_pdu(ioucmd, struct p2pbuf_nvme_pdu);
+	struct p2pbuf_nvme_binding *b = pdu->binding;
+	struct p2pbuf_nvme_counters __percpu *c = b->counters;
+	struct p2pbuf_mapping *m = pdu->mapping;
+	int ret = p2pbuf_nvme_request_errno(req, err);
+	io_req_tw_func_t then;
+	u32 bytes = pdu->res;
+
+	p2pbuf_nvme_io_account(c, m, write, ret, bytes);
+	if (unlikely(ret))
+		pdu->res = ret;
+	/* The mapping outlives the binding for as long as it is active. */
+	then = io_finish(ioucmd, b, write ? io_position(b, req) : 0, bytes,
+			 write);
+	p2pbuf_nvme_counters_put(c);
+	p2pbuf_mapping_put(m);
+	io_uring_cmd_do_in_task_lazy(ioucmd, then);
+	return RQ_END_IO_FREE;
+}
+
+/* Polled by the ring itself: the CQE can be posted right here. */
+static noinline enum rq_end_io_ret io_end_polled(struct request *req,
+						 blk_status_t err, bool write)
+{
+	struct io_uring_cmd *ioucmd = req->end_io_data;
+	struct p2pbuf_nvme_pdu *pdu =
+		io_uring_cmd_to_pdu(ioucmd, struct p2pbuf_nvme_pdu);
+	struct p2pbuf_nvme_binding *b = pdu->binding;
+	struct p2pbuf_nvme_counters __percpu *c = b->counters;
+	struct p2pbuf_mapping *m = pdu->mapping;
+	int ret = p2pbuf_nvme_request_errno(req, err);
+	u32 bytes = pdu->res;
+
+	p2pbuf_nvme_io_account(c, m, write, ret, bytes);
+	p2pbuf_nvme_counters_put(c);
+	p2pbuf_mapping_put(m);
+	io_uring_cmd_done(ioucmd, ret ?: (s32)bytes, 0);
+	return RQ_END_IO_FREE;
+}
+
+/* Pages that a write has to make forgotten are forgotten by task work. */
 static __always_inline
 enum rq_end_io_ret io_end(struct request *req, blk_status_t err,
 			  const struct io_comp_batch *iob, bool write)
@@ -339,26 +391,11 @@ enum rq_end_io_ret io_end(struct request *req, blk_status_t err,
 	struct io_uring_cmd *ioucmd = req->end_io_data;
 	struct p2pbuf_nvme_pdu *pdu =
 		io_uring_cmd_to_pdu(ioucmd, struct p2pbuf_nvme_pdu);
-	struct p2pbuf_nvme_binding *b = pdu->binding;
-	struct p2pbuf_mapping *m = pdu->mapping;
-	s32 res = p2pbuf_nvme_request_errno(req, err);
-	u32 bytes = pdu->res;
 
-	p2pbuf_nvme_io_account(b, m, write, res, bytes);
-	if (likely(!res))
-		res = bytes;
-	p2pbuf_mapping_put(m);
-
-	/* Polled by the ring itself: the CQE can be posted right here. */
-	if (io_polled_by(ioucmd, req, iob) &&
-	    !(write && READ_ONCE(b->ns.cache->nrpages))) {
-		p2pbuf_nvme_binding_put(b);
-		io_uring_cmd_done(ioucmd, res, 0);
-	} else {
-		io_complete(ioucmd, b, write ? io_position(b, req) : 0, bytes,
-			    res, write);
-	}
-	return RQ_END_IO_FREE;
+	if (unlikely(io_polled_by(ioucmd, iob)) &&
+	    !(write && READ_ONCE(pdu->binding->ns.cache->nrpages)))
+		return io_end_polled(req, err, write);
+	return io_end_lazy(req, err, write);
 }
 
 static enum rq_end_io_ret io_end_read(struct request *req, blk_status_t err,
@@ -381,7 +418,7 @@ static enum rq_end_io_ret io_end_flush(struct request *req, blk_status_t err,
 
 	p2pbuf_mapping_flush(io_uring_cmd_to_pdu(ioucmd,
 						 struct p2pbuf_nvme_pdu)->mapping);
-	return io_end(req, err, iob, false);
+	return io_end_read(req, err, iob);
 }
 
 /* Everything that the end of the I/O will look at. */
@@ -440,6 +477,9 @@ static int io_start(struct io_uring_cmd *ioucmd, struct p2pbuf_nvme_binding *b,
 	ret = io_check(b, io);
 	if (ret)
 		return ret;
+	/* The CQE could not tell. */
+	if (io->length > INT_MAX)
+		return -ERANGE;
 	if (issue_flags & IO_URING_F_NONBLOCK) {
 		if (io_cache_dirty(b, io))
 			return -EAGAIN;
@@ -488,12 +528,12 @@ static noinline int io_general(struct io_uring_cmd *ioucmd,
 /*
  * True when the command is on its way, false with nothing done. Nothing in
  * here sleeps, so one RCU read section keeps the binding and the mapping until
- * both are held.
+ * both are held; to end it there and not below would cost more.
  */
 static __always_inline bool io_fast(struct io_uring_cmd *ioucmd,
 				    unsigned int issue_flags, bool write)
 {
-	struct p2pbuf_nvme_file *file = ioucmd->file->private_data;
+	struct file *file = ioucmd->file;
 	struct p2pbuf_nvme_binding *b;
 	struct p2pbuf_mapping *m;
 	struct p2pbuf_nvme_io io;
@@ -502,7 +542,7 @@ static __always_inline bool io_fast(struct io_uring_cmd *ioucmd,
 	if (unlikely(io_parse(ioucmd, &io, write, 0)))
 		return false;
 	rcu_read_lock();
-	b = p2pbuf_nvme_binding_find(file, io.id);
+	b = p2pbuf_nvme_binding_find(file->private_data, io.id);
 	if (unlikely(!b || io_check(b, &io) || io_cache_dirty(b, &io) ||
 		     io.length > b->ns.max_io))
 		goto unlock;
@@ -516,9 +556,9 @@ static __always_inline bool io_fast(struct io_uring_cmd *ioucmd,
 		goto put_mapping;
 	p2pbuf_nvme_binding_hold(b);
 	io_arm(ioucmd, b, &io, req, m);
-	rcu_read_unlock();
 	io_prepare(b, &io, req);
 	p2pbuf_nvme_request_execute(req);
+	rcu_read_unlock();
 	return true;
 
 put_mapping:

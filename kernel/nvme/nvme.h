@@ -104,7 +104,7 @@ static inline bool p2pbuf_nvme_ns_unchanged(const struct p2pbuf_nvme_ns *ns)
 	return get_capacity(ns->bdev->bd_disk) == ns->disk_sectors &&
 	       bdev_nr_sectors(ns->bdev) == ns->sectors &&
 	       queue_logical_block_size(ns->queue) == ns->lba_size &&
-	       !blk_get_integrity(ns->bdev->bd_disk);
+	       !blk_integrity_queue_supports_integrity(ns->queue);
 }
 
 /*
@@ -257,12 +257,12 @@ static inline void p2pbuf_nvme_table_point(const struct p2pbuf_nvme_table *table
 	dptr->prp1 = cpu_to_le64(le64_to_cpu(chunk->entries[slot]) + in_page);
 	/* What follows the first page is in the same list, see table.c. */
 	slot++;
-	if (in_page + length <= NVME_PAGE_BYTES)
-		dptr->prp2 = 0;
-	else if (in_page + length <= 2 * NVME_PAGE_BYTES)
+	if (in_page + length > 2 * NVME_PAGE_BYTES)
+		dptr->prp2 = cpu_to_le64(chunk->dma + slot * sizeof(__le64));
+	else if (in_page + length > NVME_PAGE_BYTES)
 		dptr->prp2 = chunk->entries[slot];
 	else
-		dptr->prp2 = cpu_to_le64(chunk->dma + slot * sizeof(__le64));
+		dptr->prp2 = 0;
 }
 
 /*
@@ -375,13 +375,20 @@ static inline void p2pbuf_nvme_binding_hold(struct p2pbuf_nvme_binding *b)
 	this_cpu_inc(b->counters->begun);
 }
 
+/* p2pbuf_nvme_binding_put() for who has the counters at hand. */
+static inline void
+p2pbuf_nvme_counters_put(struct p2pbuf_nvme_counters __percpu *c)
+{
+	/* All that was read of the binding was read before: binding_busy(). */
+	smp_mb__before_atomic();
+	barrier();
+	this_cpu_inc(c->ended);
+}
+
 /* Any context. @b may be gone on return. */
 static inline void p2pbuf_nvme_binding_put(struct p2pbuf_nvme_binding *b)
 {
-	/* All that was read of @b was read before; see binding_busy(). */
-	smp_mb__before_atomic();
-	barrier();
-	this_cpu_inc(b->counters->ended);
+	p2pbuf_nvme_counters_put(b->counters);
 }
 
 /*
@@ -443,7 +450,7 @@ p2pbuf_nvme_binding_get(struct p2pbuf_nvme_file *file, u32 id)
 
 /**
  * struct p2pbuf_nvme_io - a parsed command; SQE fields are read only once
- * @offset: in the buffer, the binding's offset added
+ * @offset: in the binding's range
  * @dev_offset: in the namespace or partition
  * @length: bytes
  * @id: the binding
@@ -466,8 +473,8 @@ struct p2pbuf_nvme_io {
  * @stale: after the I/O: file whose page cache has to forget the range
  * @pos: where in @stale
  * @res: byte count to report, or -errno
- * @bytes: after the I/O: how many bytes from @pos
  * @id: the binding's id, for polling
+ * @bytes: after the I/O: how many bytes from @pos
  * @queue: the hardware queue, for polling; BLK_QC_T_NONE when there is nothing
  *	to poll for: after the I/O, or because an interrupt ends it
  */
@@ -483,18 +490,17 @@ struct p2pbuf_nvme_pdu {
 		};
 	};
 	s32 res;
-	u32 bytes;
 	u32 id;
+	u32 bytes;
 	blk_qc_t queue;
 };
 
 /* Count a finished I/O; any context, with the active reference of @m. */
-static inline void p2pbuf_nvme_io_account(struct p2pbuf_nvme_binding *b,
-					  const struct p2pbuf_mapping *m,
-					  bool write, int err, u32 bytes)
+static inline void
+p2pbuf_nvme_io_account(struct p2pbuf_nvme_counters __percpu *c,
+		       const struct p2pbuf_mapping *m, bool write, int err,
+		       u32 bytes)
 {
-	struct p2pbuf_nvme_counters __percpu *c = b->counters;
-
 	if (write)
 		this_cpu_inc(c->writes);
 	else

@@ -104,8 +104,8 @@ static enum rq_end_io_ret split_end(struct request *req, blk_status_t err,
 		split_fail(split, ret);
 	if (split->io.flags & P2PBUF_NVME_FLUSH)
 		p2pbuf_mapping_flush(part->mapping);
-	p2pbuf_nvme_io_account(split->b, part->mapping, split->io.write, ret,
-			       part->length);
+	p2pbuf_nvme_io_account(split->b->counters, part->mapping,
+			       split->io.write, ret, part->length);
 	p2pbuf_mapping_put(part->mapping);
 	split_put(split);
 	return RQ_END_IO_FREE;
