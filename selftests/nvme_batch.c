@@ -10,6 +10,7 @@
 #include <liburing.h>
 
 #include "p2pbuf_test_load.h"
+#include "p2pbuf_test_mock.h"
 #include "p2pbuf_test_nbd.h"
 #include "p2pbuf_test_until.h"
 
@@ -19,9 +20,13 @@
 #define OTHERS	8
 #define OTHER	65536
 
+/* Of ours. */
+#define OURS	4
+
 FIXTURE(batch) {
 	struct ptn_rig rig;
 	struct ptb_nbd nbd;
+	int mock;
 };
 
 FIXTURE_VARIANT(batch) {
@@ -37,7 +42,7 @@ FIXTURE_VARIANT_ADD(batch, flush) {
 	.flags = P2PBUF_NVME_FLUSH,
 };
 
-FIXTURE_VARIANT_ADD(batch, split) { .len = 8 * PTN_MIB, };
+FIXTURE_VARIANT_ADD(batch, split) { .len = SIZE / OURS, };
 FIXTURE_VARIANT_ADD(batch, sqpoll) {
 	.len = 65536,
 	.ring_flags = IORING_SETUP_SQPOLL,
@@ -52,6 +57,8 @@ FIXTURE_SETUP(batch)
 	why = ptb_open(&self->nbd);
 	if (why)
 		SKIP(return, "%s", why);
+	self->mock = ptm_open();
+	ASSERT_LE(0, self->mock);
 	ASSERT_EQ(0, ptn_disk_fill(&self->rig.disk, PTN_READ_AREA,
 				   PTN_READ_SIZE, 1, self->rig.scratch,
 				   PTN_SCRATCH));
@@ -61,6 +68,7 @@ FIXTURE_TEARDOWN(batch)
 {
 	ptn_rig_close(&self->rig);
 	ptb_close(&self->nbd);
+	close(self->mock);
 }
 
 /* A thread that submits what is in the ring. */
@@ -94,6 +102,113 @@ static void *move_run(void *arg)
 			  P2PBUF_PLACEMENT_SYSTEM, 0);
 	m->over = 1;
 	return NULL;
+}
+
+/*
+ * Ours, and then somebody's callback: it comes before ours, and sleeps. Ends
+ * with the submitter sleeping in it.
+ */
+static int submit_before_callback(FIXTURE_DATA(batch) *self,
+				  struct submitter *submitter,
+				  const struct ptn_io *io)
+{
+	struct io_uring_sqe *sqe;
+	struct ptn_io each = *io;
+	int i, ret;
+
+	ret = ptm_plug(self->mock, false);
+	if (ret < 0)
+		return ret;
+	for (i = 0; i < OURS; i++) {
+		each.buf = i * io->len;
+		sqe = ptn_sqe(submitter->ring);
+		ptn_prep(sqe, self->rig.node, &each);
+		sqe->user_data = 1 + i;
+	}
+	sqe = ptn_sqe(submitter->ring);
+	io_uring_prep_rw(IORING_OP_URING_CMD, sqe, self->mock, NULL, 0, 0);
+	sqe->cmd_op = P2PBUF_MOCK_URING_PLUG;
+	sqe->user_data = 0;
+	ret = pthread_create(&submitter->thread, NULL, submit_run, submitter);
+	if (ret)
+		return -ret;
+	return ptk_until(ptm_plug(self->mock, false) == 1, 10000) ? 0 : -ETIME;
+}
+
+static void submitter_end(struct __test_metadata *_metadata,
+			  FIXTURE_DATA(batch) *self,
+			  struct submitter *submitter, const struct ptn_io *io)
+{
+	__u64 number;
+	int i, res;
+
+	EXPECT_EQ(1, ptm_plug(self->mock, true));
+	EXPECT_EQ(0, pthread_join(submitter->thread, NULL));
+	EXPECT_LT(0, submitter->ret);
+	for (i = 0; i <= OURS; i++) {
+		res = ptn_wait(submitter->ring, &number);
+		EXPECT_EQ(number ? (int)io->len : 0, res)
+			TH_LOG("%llu", number);
+	}
+	for (i = 0; i < OURS; i++)
+		EXPECT_EQ(io->len, ptn_check(self->rig.buffer.map +
+					     i * io->len, io->len, 1, io->dev));
+}
+
+TEST_F_TIMEOUT(batch, move_behind_a_callback, 60)
+{
+	struct ptn_rig *rig = &self->rig;
+	struct submitter submitter = { .ring = &rig->ring };
+	struct mover mover = { .rig = rig };
+	struct ptn_io io = {
+		.op = PTN_READ, .id = rig->id, .dev = PTN_READ_AREA,
+		.len = variant->len,
+		.flags = variant->flags,
+	};
+
+	ASSERT_EQ(0, submit_before_callback(self, &submitter, &io));
+	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, move_run, &mover));
+	EXPECT_TRUE(ptk_until(mover.over, 10000));
+	submitter_end(_metadata, self, &submitter, &io);
+	ASSERT_EQ(0, pthread_join(mover.thread, NULL));
+	EXPECT_EQ(0, mover.ret);
+}
+
+/* A thread that ends the binding. */
+struct unbinder {
+	struct ptn_rig *rig;
+	pthread_t thread;
+	int ret;
+	volatile int over;
+};
+
+static void *unbind_run(void *arg)
+{
+	struct unbinder *u = arg;
+
+	u->ret = ptn_unbind(u->rig->node, u->rig->id);
+	u->over = 1;
+	return NULL;
+}
+
+TEST_F_TIMEOUT(batch, unbind_behind_a_callback, 60)
+{
+	struct ptn_rig *rig = &self->rig;
+	struct submitter submitter = { .ring = &rig->ring };
+	struct unbinder unbinder = { .rig = rig };
+	struct ptn_io io = {
+		.op = PTN_READ, .id = rig->id, .dev = PTN_READ_AREA,
+		.len = variant->len,
+		.flags = variant->flags,
+	};
+
+	ASSERT_EQ(0, submit_before_callback(self, &submitter, &io));
+	ASSERT_EQ(0, pthread_create(&unbinder.thread, NULL, unbind_run,
+				    &unbinder));
+	EXPECT_TRUE(ptk_until(unbinder.over, 10000));
+	submitter_end(_metadata, self, &submitter, &io);
+	ASSERT_EQ(0, pthread_join(unbinder.thread, NULL));
+	EXPECT_EQ(0, unbinder.ret);
 }
 
 /* Last in the batch: all others come to their drivers first. */

@@ -33,6 +33,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/genalloc.h>
+#include <linux/io_uring/cmd.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
@@ -332,6 +333,11 @@ int mock_hold_create(struct mock_file *file, struct p2pbuf_mock_hold *arg);
 void mock_hold_let_go(struct mock_object *obj);
 int mock_hold_wait(struct mock_object *obj,
 		   struct p2pbuf_mock_hold_wait *arg);
+
+/* ---- mock_plug.c -------------------------------------------------------------- */
+
+int mock_plug_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags);
+int mock_plug_call(struct p2pbuf_mock_plug *arg);
 
 /* ---- mock_raw.c, mock_core.c ---------------------------------------------------- */
 

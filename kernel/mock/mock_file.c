@@ -83,6 +83,7 @@ union mock_arg {
 	struct p2pbuf_mock_fence fence;
 	struct p2pbuf_mock_hold hold;
 	struct p2pbuf_mock_hold_wait hold_wait;
+	struct p2pbuf_mock_plug plug;
 	struct p2pbuf_mock_import import;
 	struct p2pbuf_mock_put put;
 	struct p2pbuf_mock_io io;
@@ -153,6 +154,8 @@ static int mock_call_file(struct mock_file *file, unsigned int cmd,
 		return mock_fence_create(file, &arg->fence);
 	case P2PBUF_MOCK_HOLD:
 		return mock_hold_create(file, &arg->hold);
+	case P2PBUF_MOCK_PLUG:
+		return mock_plug_call(&arg->plug);
 	case P2PBUF_MOCK_IMPORT:
 		return mock_import(file, &arg->import);
 	default:
@@ -337,4 +340,5 @@ const struct file_operations mock_fops = {
 	.open = mock_open,
 	.release = mock_release,
 	.unlocked_ioctl = mock_ioctl,
+	.uring_cmd = mock_plug_uring_cmd,
 };

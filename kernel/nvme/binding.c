@@ -226,12 +226,14 @@ static bool binding_busy(struct p2pbuf_nvme_binding *b)
  *	file's lock is held
  *
  * Polled commands are looked for here: a ring does not find the binding any
- * more, and its thread may be the one that waits.
+ * more, and its thread may be the one that waits. Those that are not with the
+ * driver yet are given to it.
  */
 void p2pbuf_nvme_binding_destroy(struct p2pbuf_nvme_binding *b)
 {
 	p2pbuf_nvme_report_del(b);
 	while (binding_busy(b)) {
+		p2pbuf_nvme_batch_flush();
 		p2pbuf_nvme_ns_poll(&b->ns, false);
 		schedule_timeout_uninterruptible(1);
 	}

@@ -33,13 +33,14 @@ static void import_revoked(void *priv)
 	import->table = NULL;
 }
 
-/* One queue of the controller is enough, if it is alive. */
+/* What is collected comes first. One queue is enough, if it is alive. */
 static void import_poll(void *priv)
 {
 	struct p2pbuf_nvme_import *import = priv;
 	struct p2pbuf_nvme_binding *b;
 	bool unbound = p2pbuf_attachment_is_unbound(import->att);
 
+	p2pbuf_nvme_batch_flush();
 	mutex_lock(&import->poll_lock);
 	list_for_each_entry(b, &import->bindings, import_node)
 		if (p2pbuf_nvme_ns_poll(&b->ns, unbound))

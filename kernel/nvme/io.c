@@ -12,8 +12,8 @@
  *    (its limits change only while the queue is frozen)
  * 6. last, the active reference of the mapping; from here to the interrupt
  *    nothing sleeps or allocates, because the exporter may be waiting
- * 7. the command gets its data pointer and is executed at once, past the plug
- *    that io_uring collects requests in
+ * 7. the command gets its data pointer and is executed, with others of its
+ *    submission, past the plug that io_uring collects requests in: batch.c
  * 8. in the interrupt: errno, counters, both let go of, then task work for
  *    the CQE
  *
@@ -451,6 +451,7 @@ static int io_submit(struct io_uring_cmd *ioucmd,
 		     struct p2pbuf_nvme_binding *b,
 		     const struct p2pbuf_nvme_io *io, unsigned int issue_flags)
 {
+	struct file *file = ioucmd->file;
 	struct p2pbuf_mapping *m;
 	struct request *req;
 	int ret;
@@ -464,7 +465,7 @@ static int io_submit(struct io_uring_cmd *ioucmd,
 	io_arm(ioucmd, b, io, req, m);
 	p2pbuf_nvme_io_prepare(b, io, req);
 	/* Reference and hold are the request's now, which may be over. */
-	p2pbuf_nvme_request_execute(req);
+	p2pbuf_nvme_batch_add(file, req);
 	return -EIOCBQUEUED;
 }
 
@@ -557,7 +558,7 @@ static __always_inline bool io_fast(struct io_uring_cmd *ioucmd,
 	p2pbuf_nvme_binding_hold(b);
 	io_arm(ioucmd, b, &io, req, m);
 	io_prepare(b, &io, req);
-	p2pbuf_nvme_request_execute(req);
+	p2pbuf_nvme_batch_add(file, req);
 	rcu_read_unlock();
 	return true;
 

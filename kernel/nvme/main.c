@@ -23,6 +23,7 @@ static int __init p2pbuf_nvme_init(void)
 	ret = p2pbuf_nvme_prove_any();
 	if (ret)
 		return ret;
+	p2pbuf_nvme_batch_init();
 	p2pbuf_nvme_report_init();
 	ret = misc_register(&p2pbuf_nvme_misc);
 	if (ret)

@@ -147,22 +147,36 @@ p2pbuf_nvme_request_command(struct request *req)
 }
 
 /*
- * Give @req to the driver, now. The task's plug would keep it, and the active
- * reference with it, until all that was plugged before is with its drivers;
- * they may sleep there, on user space as well, while an exporter waits for us.
- * What the plug is still good for is its stock of requests.
- *
- * The time that the block layer keeps in the plug goes first: a task switch
+ * From here to p2pbuf_nvme_plug_show() the task has no plug that requests could
+ * get into. The time that the block layer keeps in it goes first: a task switch
  * looks for it in the plug whenever a flag of the task says that it is there.
  */
-static inline void p2pbuf_nvme_request_execute(struct request *req)
+static inline struct blk_plug *p2pbuf_nvme_plug_hide(void)
 {
 	struct blk_plug *plug = current->plug;
 
 	blk_plug_invalidate_ts();
 	current->plug = NULL;
-	blk_execute_rq_nowait(req, false);
+	return plug;
+}
+
+static inline void p2pbuf_nvme_plug_show(struct blk_plug *plug)
+{
 	current->plug = plug;
+}
+
+/*
+ * Give @req to the driver, now. The task's plug would keep it, and the active
+ * reference with it, until all that was plugged before is with its drivers;
+ * they may sleep there, on user space as well, while an exporter waits for us.
+ * What the plug is still good for is its stock of requests.
+ */
+static inline void p2pbuf_nvme_request_execute(struct request *req)
+{
+	struct blk_plug *plug = p2pbuf_nvme_plug_hide();
+
+	blk_execute_rq_nowait(req, false);
+	p2pbuf_nvme_plug_show(plug);
 }
 
 bool p2pbuf_nvme_request_holds(struct request *req,
@@ -185,6 +199,85 @@ static inline int p2pbuf_nvme_request_errno(struct request *req,
 		   !(priv->flags & P2PBUF_NVME_REQUEST_CANCELLED)))
 		return 0;
 	return p2pbuf_nvme_request_error(req, err);
+}
+
+/*
+ * batch.c: requests of one submission.
+ */
+
+/**
+ * struct p2pbuf_nvme_batch - requests of a plug, not yet with the driver
+ * @plug: has the requests; for who has @busy
+ * @busy: 1 while somebody is at @plug
+ * @unplug: in the task's plug, while claimed
+ * @file: set while claimed
+ */
+struct p2pbuf_nvme_batch {
+	struct blk_plug plug;
+	atomic_t busy;
+	struct blk_plug_cb unplug;
+	struct file *file;
+};
+
+void p2pbuf_nvme_batch_init(void);
+void p2pbuf_nvme_batch_begin(struct blk_plug *plug, struct file *file,
+			     struct request *req);
+void p2pbuf_nvme_batch_unplug(struct blk_plug_cb *cb, bool from_schedule);
+void p2pbuf_nvme_batch_flush(void);
+
+static inline bool p2pbuf_nvme_batch_trylock(struct p2pbuf_nvme_batch *batch)
+{
+	return !atomic_xchg_acquire(&batch->busy, 1);
+}
+
+static inline void p2pbuf_nvme_batch_unlock(struct p2pbuf_nvme_batch *batch)
+{
+	atomic_set_release(&batch->busy, 0);
+}
+
+/* By the task that claimed @batch for its @plug. False when it cannot. */
+static inline bool p2pbuf_nvme_batch_put_in(struct p2pbuf_nvme_batch *batch,
+					    struct blk_plug *plug,
+					    struct request *req)
+{
+	if (unlikely(!p2pbuf_nvme_batch_trylock(batch)))
+		return false;
+	current->plug = &batch->plug;
+	blk_execute_rq_nowait(req, false);
+	current->plug = plug;
+	p2pbuf_nvme_batch_unlock(batch);
+	/* A task switch meanwhile took the time from the other plug. */
+	if (unlikely(!(current->flags & PF_BLOCK_TS)))
+		plug->cur_ktime = 0;
+	return true;
+}
+
+/**
+ * p2pbuf_nvme_batch_add - execute a request with others of its submission
+ * @file: of the command; whoever calls holds it
+ * @req: prepared; may be over on return
+ *
+ * Context: of the command's submitter.
+ */
+static inline void p2pbuf_nvme_batch_add(struct file *file,
+					 struct request *req)
+{
+	struct blk_plug *plug = current->plug;
+	struct p2pbuf_nvme_batch *batch;
+	struct list_head *last;
+
+	if (!plug) {
+		blk_execute_rq_nowait(req, false);
+		return;
+	}
+	/* Ours was added last, as long as nobody else plugs. */
+	last = plug->cb_list.next;
+	batch = container_of(last, struct p2pbuf_nvme_batch, unplug.list);
+	if (likely(last != &plug->cb_list &&
+		   batch->unplug.callback == p2pbuf_nvme_batch_unplug &&
+		   p2pbuf_nvme_batch_put_in(batch, plug, req)))
+		return;
+	p2pbuf_nvme_batch_begin(plug, file, req);
 }
 
 /*

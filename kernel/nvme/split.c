@@ -138,7 +138,7 @@ static void split_execute(struct p2pbuf_nvme_split *split, u32 i,
 	p2pbuf_nvme_io_prepare(split->b, &io, req);
 	req->end_io_data = part;
 	req->end_io = split_end;
-	p2pbuf_nvme_request_execute(req);
+	p2pbuf_nvme_batch_add(split->ioucmd->file, req);
 }
 
 static void split_free_requests(struct rq_list *list)

@@ -378,6 +378,22 @@ struct p2pbuf_mock_hold_wait {
 	__s32 result;
 };
 
+/* ---- a plug's callback -------------------------------------------------------- */
+
+/**
+ * struct p2pbuf_mock_plug - let those go who sleep in a plug's callback
+ * @open: in, 1: who sleeps goes on, and nobody sleeps any more; 0: sleep
+ * @sleeping: out, how many slept before the call
+ *
+ * The callback is put into the submitter's plug by the io_uring command
+ * P2PBUF_MOCK_URING_PLUG, which takes nothing and ends at once: with 0, or with
+ * EBADF when its submission has no plug. One for all open files.
+ */
+struct p2pbuf_mock_plug {
+	__u32 open;
+	__u32 sleeping;
+};
+
 /* ---- importer ------------------------------------------------------------------ */
 
 /**
@@ -562,5 +578,8 @@ struct p2pbuf_mock_import_info {
 #define P2PBUF_MOCK_REMAP	_IO('Q', 0x97)	/* CORE */
 #define P2PBUF_MOCK_DETACH	_IO('Q', 0x98)	/* CORE: revoke */
 #define P2PBUF_MOCK_GET		_IO('Q', 0x99)	/* CORE: an active reference */
+
+#define P2PBUF_MOCK_PLUG	P2PBUF_MOCK_IOC(0x9a, plug)
+#define P2PBUF_MOCK_URING_PLUG	_IO('Q', 0x9b)
 
 #endif /* P2PBUF_MOCK_H */

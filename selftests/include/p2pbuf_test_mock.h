@@ -329,6 +329,15 @@ static inline int ptm_hold_wait(int mock, int id, __u32 state, __u32 ms)
 /* ---- importers -------------------------------------------------------------------- */
 
 /* @pci: name in sysfs, NULL for the platform device. Returns the id. */
+/* Lets the callback sleep, or not. How many slept, or -errno. */
+static inline int ptm_plug(int mock, bool open)
+{
+	struct p2pbuf_mock_plug arg = { .open = open };
+	int ret = ptm_ioctl(mock, P2PBUF_MOCK_PLUG, &arg);
+
+	return ret ?: (int)arg.sleeping;
+}
+
 static inline int ptm_import_bits(int mock, int fd, __u32 kind,
 				  const char *pci, __u32 flags, __u32 bits)
 {
