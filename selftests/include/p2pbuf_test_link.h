@@ -4,6 +4,7 @@
 #define P2PBUF_TEST_LINK_H
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <sys/socket.h>
@@ -67,13 +68,19 @@ static inline int ptd_link_add(const char *name, const char *type,
 
 /*
  * The same with patience: a link before it, of the same name or on the same UDP
- * port, goes in the background.
+ * port, goes in the background. The name is waited for first, because rxe keeps
+ * the port for each link that it could not add (Documentation/kernel-bugs.rst).
  */
 static inline int ptd_link_wait(const char *name, const char *type,
 				const char *netdev)
 {
+	char path[64];
 	int tries, ret;
 
+	snprintf(path, sizeof(path), "/sys/class/infiniband/%s", name);
+	for (tries = 0; !access(path, F_OK) && tries < 400 * ptk_slow();
+	     tries++)
+		usleep(50000);
 	ret = ptd_link_add(name, type, netdev);
 	for (tries = 0; ret && tries < 400 * ptk_slow(); tries++) {
 		usleep(50000);

@@ -50,6 +50,8 @@ static inline int ptv_nic_up(void)
 	if (!function || ptk_run("modinfo " PTV_MODULE " >/dev/null 2>&1"))
 		return -ENODEV;
 	ptv_owner = getpid();
+	/* It has the UDP port perhaps, as p2pbuf_test_link.h tells. */
+	ptk_run("modprobe -r rdma_rxe 2>/dev/null");
 	ret = ptk_run("modprobe -a dummy ib_uverbs rdma_ucm");
 	if (!ret)
 		ret = ptk_run("modprobe " PTV_MODULE " device=%s", function);
