@@ -29,6 +29,8 @@ FIXTURE(batch) {
 	int mock;
 };
 
+#define BATCH FIXTURE_DATA(batch)
+
 FIXTURE_VARIANT(batch) {
 	__u32 ring_flags;
 	__u32 flags;
@@ -108,8 +110,7 @@ static void *move_run(void *arg)
  * Ours, and then somebody's callback: it comes before ours, and sleeps. Ends
  * with the submitter sleeping in it.
  */
-static int submit_before_callback(FIXTURE_DATA(batch) *self,
-				  struct submitter *submitter,
+static int submit_before_callback(BATCH *self, struct submitter *submitter,
 				  const struct ptn_io *io)
 {
 	struct io_uring_sqe *sqe;
@@ -135,8 +136,7 @@ static int submit_before_callback(FIXTURE_DATA(batch) *self,
 	return ptk_until(ptm_plug(self->mock, false) == 1, 10000) ? 0 : -ETIME;
 }
 
-static void submitter_end(struct __test_metadata *_metadata,
-			  FIXTURE_DATA(batch) *self,
+static void submitter_end(struct __test_metadata *_metadata, BATCH *self,
 			  struct submitter *submitter, const struct ptn_io *io)
 {
 	__u64 number;
