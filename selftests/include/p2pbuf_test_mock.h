@@ -326,9 +326,8 @@ static inline int ptm_hold_wait(int mock, int id, __u32 state, __u32 ms)
 	return arg.state == P2PBUF_MOCK_HOLD_DONE ? arg.result : 0;
 }
 
-/* ---- importers -------------------------------------------------------------------- */
+/* ---- a plug's callback ---------------------------------------------------------------- */
 
-/* @pci: name in sysfs, NULL for the platform device. Returns the id. */
 /* Lets the callback sleep, or not. How many slept, or -errno. */
 static inline int ptm_plug(int mock, bool open)
 {
@@ -338,6 +337,9 @@ static inline int ptm_plug(int mock, bool open)
 	return ret ?: (int)arg.sleeping;
 }
 
+/* ---- importers -------------------------------------------------------------------- */
+
+/* @pci: name in sysfs, NULL for the platform device. Returns the id. */
 static inline int ptm_import_bits(int mock, int fd, __u32 kind,
 				  const char *pci, __u32 flags, __u32 bits)
 {
