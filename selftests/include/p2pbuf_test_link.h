@@ -14,6 +14,7 @@
 
 #include "kselftest_harness.h"
 #include "p2pbuf_test_run.h"
+#include "p2pbuf_test_until.h"
 
 struct ptd_message {
 	struct nlmsghdr head;
@@ -78,9 +79,7 @@ static inline int ptd_link_wait(const char *name, const char *type,
 	int tries, ret;
 
 	snprintf(path, sizeof(path), "/sys/class/infiniband/%s", name);
-	for (tries = 0; !access(path, F_OK) && tries < 400 * ptk_slow();
-	     tries++)
-		usleep(50000);
+	ptk_until(access(path, F_OK), 20000 * ptk_slow());
 	ret = ptd_link_add(name, type, netdev);
 	for (tries = 0; ret && tries < 400 * ptk_slow(); tries++) {
 		usleep(50000);
