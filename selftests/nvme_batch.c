@@ -88,22 +88,41 @@ static void *submit_run(void *arg)
 	return NULL;
 }
 
-/* A thread that moves the buffer to host memory. */
-struct mover {
+/* A thread that ends what the commands are under way with. */
+struct ender {
 	struct ptn_rig *rig;
+	int (*deed)(struct ptn_rig *rig);
 	pthread_t thread;
 	int ret;
 	volatile int over;
 };
 
-static void *move_run(void *arg)
+static void *end_run(void *arg)
 {
-	struct mover *m = arg;
+	struct ender *e = arg;
 
-	m->ret = ptx_move(m->rig->buffer.node, m->rig->buffer.handle,
-			  P2PBUF_PLACEMENT_SYSTEM, 0);
-	m->over = 1;
+	e->ret = e->deed(e->rig);
+	e->over = 1;
 	return NULL;
+}
+
+static int move_out(struct ptn_rig *rig)
+{
+	return ptx_move(rig->buffer.node, rig->buffer.handle,
+			P2PBUF_PLACEMENT_SYSTEM, 0);
+}
+
+static int unbind(struct ptn_rig *rig)
+{
+	return ptn_unbind(rig->node, rig->id);
+}
+
+static struct ptn_io read_io(const struct ptn_rig *rig, __u32 len, __u32 flags)
+{
+	return (struct ptn_io){
+		.op = PTN_READ, .id = rig->id, .dev = PTN_READ_AREA,
+		.len = len, .flags = flags,
+	};
 }
 
 /*
@@ -155,60 +174,33 @@ static void submitter_end(struct __test_metadata *_metadata, BATCH *self,
 					     i * io->len, io->len, 1, io->dev));
 }
 
-TEST_F_TIMEOUT(batch, move_behind_a_callback, 60)
+static void behind_a_callback(struct __test_metadata *_metadata, BATCH *self,
+			      struct ptn_io io,
+			      int (*deed)(struct ptn_rig *rig))
 {
-	struct ptn_rig *rig = &self->rig;
-	struct submitter submitter = { .ring = &rig->ring };
-	struct mover mover = { .rig = rig };
-	struct ptn_io io = {
-		.op = PTN_READ, .id = rig->id, .dev = PTN_READ_AREA,
-		.len = variant->len,
-		.flags = variant->flags,
-	};
+	struct submitter submitter = { .ring = &self->rig.ring };
+	struct ender ender = { .rig = &self->rig, .deed = deed };
 
 	ASSERT_EQ(0, submit_before_callback(self, &submitter, &io));
-	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, move_run, &mover));
-	EXPECT_TRUE(ptk_until(mover.over, 10000));
+	ASSERT_EQ(0, pthread_create(&ender.thread, NULL, end_run, &ender));
+	EXPECT_TRUE(ptk_until(ender.over, 10000));
 	submitter_end(_metadata, self, &submitter, &io);
-	ASSERT_EQ(0, pthread_join(mover.thread, NULL));
-	EXPECT_EQ(0, mover.ret);
+	ASSERT_EQ(0, pthread_join(ender.thread, NULL));
+	EXPECT_EQ(0, ender.ret);
 }
 
-/* A thread that ends the binding. */
-struct unbinder {
-	struct ptn_rig *rig;
-	pthread_t thread;
-	int ret;
-	volatile int over;
-};
-
-static void *unbind_run(void *arg)
+TEST_F_TIMEOUT(batch, move_behind_a_callback, 60)
 {
-	struct unbinder *u = arg;
-
-	u->ret = ptn_unbind(u->rig->node, u->rig->id);
-	u->over = 1;
-	return NULL;
+	behind_a_callback(_metadata, self,
+			  read_io(&self->rig, variant->len, variant->flags),
+			  move_out);
 }
 
 TEST_F_TIMEOUT(batch, unbind_behind_a_callback, 60)
 {
-	struct ptn_rig *rig = &self->rig;
-	struct submitter submitter = { .ring = &rig->ring };
-	struct unbinder unbinder = { .rig = rig };
-	struct ptn_io io = {
-		.op = PTN_READ, .id = rig->id, .dev = PTN_READ_AREA,
-		.len = variant->len,
-		.flags = variant->flags,
-	};
-
-	ASSERT_EQ(0, submit_before_callback(self, &submitter, &io));
-	ASSERT_EQ(0, pthread_create(&unbinder.thread, NULL, unbind_run,
-				    &unbinder));
-	EXPECT_TRUE(ptk_until(unbinder.over, 10000));
-	submitter_end(_metadata, self, &submitter, &io);
-	ASSERT_EQ(0, pthread_join(unbinder.thread, NULL));
-	EXPECT_EQ(0, unbinder.ret);
+	behind_a_callback(_metadata, self,
+			  read_io(&self->rig, variant->len, variant->flags),
+			  unbind);
 }
 
 /* Last in the batch: all others come to their drivers first. */
@@ -216,11 +208,8 @@ TEST_F_TIMEOUT(batch, behind_one_who_sleeps, 60)
 {
 	struct ptn_rig *rig = &self->rig;
 	struct submitter submitter = { .ring = &rig->ring };
-	struct mover mover = { .rig = rig };
-	struct ptn_io io = {
-		.op = PTN_READ, .id = rig->id, .dev = PTN_READ_AREA,
-		.len = variant->len, .flags = variant->flags,
-	};
+	struct ender mover = { .rig = rig, .deed = move_out };
+	struct ptn_io io = read_io(rig, variant->len, variant->flags);
 	struct io_uring_sqe *sqe;
 	__u64 number;
 	int i, res;
@@ -237,7 +226,7 @@ TEST_F_TIMEOUT(batch, behind_one_who_sleeps, 60)
 	/* The submitter sleeps in nbd's driver now. */
 	usleep(300000);
 	EXPECT_EQ(0, self->nbd.bytes);
-	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, move_run, &mover));
+	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, end_run, &mover));
 	EXPECT_TRUE(ptk_until(mover.over, 10000));
 	self->nbd.serve = 1;
 	ASSERT_EQ(0, pthread_join(mover.thread, NULL));
