@@ -19,18 +19,23 @@
 #include "rxe.h"
 #include "rxe_loc.h"
 
-#define P2PBUF_NIC_VERB(name) typeof_member(struct ib_device_ops, name) name
-
 /* How the verbs are carried out; written before the device is registered. */
 static struct {
-	P2PBUF_NIC_VERB(alloc_mr);
-	P2PBUF_NIC_VERB(alloc_pd);
-	P2PBUF_NIC_VERB(create_cq);
-	P2PBUF_NIC_VERB(create_qp);
-	P2PBUF_NIC_VERB(map_mr_sg);
-	P2PBUF_NIC_VERB(modify_qp);
-	P2PBUF_NIC_VERB(post_recv);
-	P2PBUF_NIC_VERB(post_send);
+	struct ib_mr *(*alloc_mr)(struct ib_pd *pd, enum ib_mr_type type,
+				  u32 max_sg);
+	int (*alloc_pd)(struct ib_pd *pd, struct ib_udata *udata);
+	int (*create_cq)(struct ib_cq *cq, const struct ib_cq_init_attr *attr,
+			 struct uverbs_attr_bundle *attrs);
+	int (*create_qp)(struct ib_qp *qp, struct ib_qp_init_attr *attr,
+			 struct ib_udata *udata);
+	int (*map_mr_sg)(struct ib_mr *mr, struct scatterlist *sg, int nents,
+			 unsigned int *offset);
+	int (*modify_qp)(struct ib_qp *qp, struct ib_qp_attr *attr, int mask,
+			 struct ib_udata *udata);
+	int (*post_recv)(struct ib_qp *qp, const struct ib_recv_wr *wr,
+			 const struct ib_recv_wr **bad);
+	int (*post_send)(struct ib_qp *qp, const struct ib_send_wr *wr,
+			 const struct ib_send_wr **bad);
 } p2pbuf_nic_real;
 
 /* Calls until the one that is refused, counting that; 0 or less: none. */
@@ -148,11 +153,6 @@ static int p2pbuf_nic_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
 	return p2pbuf_nic_real.post_recv(qp, wr, bad);
 }
 
-#define P2PBUF_NIC_TAKE(ops, name) do {			\
-	p2pbuf_nic_real.name = (ops)->name;		\
-	(ops)->name = p2pbuf_nic_##name;		\
-} while (0)
-
 /**
  * p2pbuf_nic_refuse_init() - stand in front of a device's verbs
  * @dev: the device, before it is registered; all have the same verbs
@@ -161,12 +161,21 @@ static int p2pbuf_nic_post_recv(struct ib_qp *qp, const struct ib_recv_wr *wr,
  */
 void p2pbuf_nic_refuse_init(struct ib_device *dev)
 {
-	P2PBUF_NIC_TAKE(&dev->ops, alloc_mr);
-	P2PBUF_NIC_TAKE(&dev->ops, alloc_pd);
-	P2PBUF_NIC_TAKE(&dev->ops, create_cq);
-	P2PBUF_NIC_TAKE(&dev->ops, create_qp);
-	P2PBUF_NIC_TAKE(&dev->ops, map_mr_sg);
-	P2PBUF_NIC_TAKE(&dev->ops, modify_qp);
-	P2PBUF_NIC_TAKE(&dev->ops, post_recv);
-	P2PBUF_NIC_TAKE(&dev->ops, post_send);
+	p2pbuf_nic_real.alloc_mr = dev->ops.alloc_mr;
+	p2pbuf_nic_real.alloc_pd = dev->ops.alloc_pd;
+	p2pbuf_nic_real.create_cq = dev->ops.create_cq;
+	p2pbuf_nic_real.create_qp = dev->ops.create_qp;
+	p2pbuf_nic_real.map_mr_sg = dev->ops.map_mr_sg;
+	p2pbuf_nic_real.modify_qp = dev->ops.modify_qp;
+	p2pbuf_nic_real.post_recv = dev->ops.post_recv;
+	p2pbuf_nic_real.post_send = dev->ops.post_send;
+
+	dev->ops.alloc_mr = p2pbuf_nic_alloc_mr;
+	dev->ops.alloc_pd = p2pbuf_nic_alloc_pd;
+	dev->ops.create_cq = p2pbuf_nic_create_cq;
+	dev->ops.create_qp = p2pbuf_nic_create_qp;
+	dev->ops.map_mr_sg = p2pbuf_nic_map_mr_sg;
+	dev->ops.modify_qp = p2pbuf_nic_modify_qp;
+	dev->ops.post_recv = p2pbuf_nic_post_recv;
+	dev->ops.post_send = p2pbuf_nic_post_send;
 }
