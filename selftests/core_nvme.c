@@ -15,6 +15,7 @@
 #include "kselftest_harness.h"
 #include "p2pbuf_test_nvme.h"
 #include "p2pbuf_test_core.h"
+#include "p2pbuf_test_mover.h"
 #include "p2pbuf_probe.h"
 #include "p2pbuf_test_run.h"
 
@@ -542,56 +543,6 @@ TEST_F_TIMEOUT(device, stopped_while_the_exporter_maps, 60)
 
 /* ---- moves under load ------------------------------------------------------------------ */
 
-/**
- * struct mover - a thread that moves the buffer about
- * @mock: open file of the mock
- * @buf: the buffer
- * @placement: where it goes
- * @stop: asked to stop
- * @moves: how often it did
- * @error: what went wrong
- */
-struct mover {
-	int mock;
-	int buf;
-	__u32 placement;
-	int stop;
-	unsigned int moves;
-	int error;
-	pthread_t thread;
-};
-
-static int mover_step(struct mover *m)
-{
-	static const __u32 flags[] = {
-		0, P2PBUF_MOCK_PIPELINED, P2PBUF_MOCK_RESERVE_FIRST,
-	};
-	int id, ret;
-
-	if (m->moves % 4 < 3)
-		return ptm_move(m->mock, m->buf, m->placement,
-				flags[m->moves % 4]);
-	id = ptm_hold(m->mock, m->buf, P2PBUF_MOCK_HOLD_KFD, PTM_LONG_MS);
-	if (id < 0)
-		return id;
-	ptm_call(m->mock, P2PBUF_MOCK_RELEASE, id);
-	ret = ptm_hold_wait(m->mock, id, P2PBUF_MOCK_HOLD_DONE,
-			    2 * PTM_LONG_MS);
-	ptm_call(m->mock, P2PBUF_MOCK_CLOSE, id);
-	return ret;
-}
-
-static void *mover_run(void *arg)
-{
-	struct mover *m = arg;
-
-	while (!__atomic_load_n(&m->stop, __ATOMIC_ACQUIRE) && !m->error) {
-		m->error = mover_step(m);
-		__atomic_fetch_add(&m->moves, 1, __ATOMIC_RELAXED);
-	}
-	return NULL;
-}
-
 /* DEPTH reads at a time, each into a slot of its own; then look at all. */
 static int read_round(struct _test_data_device *self, unsigned int round)
 {
@@ -622,7 +573,7 @@ static int read_round(struct _test_data_device *self, unsigned int round)
  * So many rounds, or as few as show it if there were moves enough by then: with
  * its checkers a kernel moves many times for each round.
  */
-static bool moved_enough(const struct mover *m, unsigned int round)
+static bool moved_enough(const struct ptm_mover *m, unsigned int round)
 {
 	return round >= 40 ||
 	       (round >= 10 && __atomic_load_n(&m->moves,
@@ -631,23 +582,17 @@ static bool moved_enough(const struct mover *m, unsigned int round)
 
 TEST_F_TIMEOUT(device, moves_under_load, 100)
 {
-	struct mover mover = {
-		.mock = self->mock, .buf = self->buf,
-		.placement = variant->placement,
-	};
+	struct ptm_mover mover;
 	unsigned int round;
 
 	ASSERT_EQ(0, bind_buffer(self, variant->flags));
-	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, mover_run, &mover));
+	ASSERT_EQ(0, ptm_mover_start(&mover, self->mock, self->buf,
+				     variant->placement));
 	for (round = 0; !moved_enough(&mover, round); round++) {
 		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
 		ASSERT_EQ(0, read_round(self, round));
 	}
-	__atomic_store_n(&mover.stop, 1, __ATOMIC_RELEASE);
-	pthread_join(mover.thread, NULL);
-	EXPECT_EQ(0, mover.error);
-	EXPECT_LT(1, mover.moves);
-	printf("# %u moves and evictions\n", mover.moves);
+	EXPECT_EQ(0, ptm_mover_stop(&mover));
 }
 
 /* Another one binds, reads a slot and goes. */
@@ -670,53 +615,42 @@ TEST_F_TIMEOUT(device, moves_of_a_slow_exporter, 100)
 		P2PBUF_MOCK_OP_ATTACH, P2PBUF_MOCK_OP_MAP,
 		P2PBUF_MOCK_OP_UNMAP, P2PBUF_MOCK_OP_DETACH,
 	};
-	struct mover mover = {
-		.mock = self->mock, .buf = self->buf,
-		.placement = variant->placement,
-	};
+	struct ptm_mover mover;
 	unsigned int i, round = 0;
 
 	ASSERT_EQ(0, bind_buffer(self, variant->flags));
 	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
 		ASSERT_EQ(0, ptm_rule(self->mock, self->buf, ops[i],
 				      P2PBUF_MOCK_STALL, 10, 0, 0));
-	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, mover_run, &mover));
+	ASSERT_EQ(0, ptm_mover_start(&mover, self->mock, self->buf,
+				     variant->placement));
 	for (round = 0; round < 10; round++) {
 		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
 		ASSERT_EQ((int)SLOT, neighbour_reads(self, variant->flags));
 		ASSERT_TRUE(holds(self, self->buf, 0, SLOT, DISK_READ));
 		ASSERT_EQ(0, read_round(self, round));
 	}
-	__atomic_store_n(&mover.stop, 1, __ATOMIC_RELEASE);
-	pthread_join(mover.thread, NULL);
-	EXPECT_EQ(0, mover.error);
-	EXPECT_LT(1, mover.moves);
+	EXPECT_EQ(0, ptm_mover_stop(&mover));
 	/* A ring may keep a file for a moment longer. */
 	EXPECT_TRUE(ptm_until(MOCK_BUFFER().detaches == 10));
-	printf("# %u moves and evictions\n", mover.moves);
 }
 
 /* Each part of a long command may meet another generation. */
 TEST_F_TIMEOUT(device, moves_under_long_commands, 100)
 {
-	struct mover mover = {
-		.mock = self->mock, .buf = self->buf,
-		.placement = variant->placement,
-	};
+	struct ptm_mover mover;
 	unsigned int round;
 
 	ASSERT_EQ(0, bind_buffer(self, variant->flags));
-	ASSERT_EQ(0, pthread_create(&mover.thread, NULL, mover_run, &mover));
+	ASSERT_EQ(0, ptm_mover_start(&mover, self->mock, self->buf,
+				     variant->placement));
 	for (round = 0; !moved_enough(&mover, round); round++) {
 		ASSERT_EQ(0, poison(self, self->buf, 0, SIZE));
 		ASSERT_EQ((int)SIZE, ptn_read(&self->ring, self->node,
 					      self->id, 0, DISK_READ, SIZE));
 		ASSERT_TRUE(holds(self, self->buf, 0, SIZE, DISK_READ));
 	}
-	__atomic_store_n(&mover.stop, 1, __ATOMIC_RELEASE);
-	pthread_join(mover.thread, NULL);
-	EXPECT_EQ(0, mover.error);
-	EXPECT_LT(1, mover.moves);
+	EXPECT_EQ(0, ptm_mover_stop(&mover));
 }
 
 /*
