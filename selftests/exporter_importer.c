@@ -632,55 +632,9 @@ TEST_F(importer, swapped_out)
 	EXPECT_EQ(SIZE, ptx_check(self->cpu, SIZE, 102));
 }
 
-struct dma_loop {
-	struct _test_data_importer *self;
-	int id;
-	volatile int stop;
-	unsigned int done;
-	unsigned int remapped;
-	int error;
-	__u64 wrong;
-};
-
-/* Write by DMA, read by DMA, in a place of its own; follow every move. */
-static void *dma_loop(void *arg)
-{
-	struct dma_loop *loop = arg;
-	__u64 bytes[64], back[64];
-	int ret;
-
-	while (!loop->stop && !loop->error) {
-		ptx_fill(bytes, sizeof(bytes), 1000 + loop->done);
-		ret = pte_dma_write(loop->self->edu, loop->id, MIB, bytes,
-				    sizeof(bytes));
-		if (!ret) {
-			memset(back, 0xa5, sizeof(back));
-			do {
-				ret = pte_dma_read(loop->self->edu, loop->id,
-						   MIB, back, sizeof(back));
-				if (ret == -ENXIO) {
-					loop->remapped++;
-					pte_map(loop->self->edu, loop->id,
-						NULL);
-				}
-			} while (ret == -ENXIO);
-			loop->done++;
-			if (!ret && memcmp(bytes, back, sizeof(bytes)))
-				loop->wrong++;
-		}
-		if (ret == -ENXIO) {
-			loop->remapped++;
-			ret = pte_map(loop->self->edu, loop->id, NULL);
-		}
-		if (ret)
-			loop->error = ret;
-	}
-	return NULL;
-}
-
 TEST_F(importer, moves_under_dma)
 {
-	struct dma_loop loop = { .self = self };
+	struct pte_loop loop = { .fd = self->edu, .offset = MIB };
 	pthread_t thread;
 	unsigned int i;
 
@@ -690,7 +644,7 @@ TEST_F(importer, moves_under_dma)
 	loop.id = pte_attach(self->edu, self->dmabuf, P2PBUF_EDU_GOOD, NULL);
 	ASSERT_LE(0, loop.id);
 	ASSERT_EQ(0, pte_map(self->edu, loop.id, NULL));
-	ASSERT_EQ(0, pthread_create(&thread, NULL, dma_loop, &loop));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, pte_loop_run, &loop));
 	for (i = 0; i < 12; i++) {
 		__u32 to = i & 1 ? VRAM : SYSTEM;
 
@@ -698,7 +652,7 @@ TEST_F(importer, moves_under_dma)
 		if (to == SYSTEM)
 			poison_vram(self);
 	}
-	loop.stop = 1;
+	__atomic_store_n(&loop.stop, 1, __ATOMIC_RELEASE);
 	pthread_join(thread, NULL);
 
 	EXPECT_EQ(0, loop.error);

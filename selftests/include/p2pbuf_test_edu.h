@@ -113,4 +113,66 @@ static inline int pte_dma_write(int fd, int id, __u64 offset, void *data,
 	return pte_copy(fd, id, P2PBUF_EDU_DMA, offset, data, len, 1);
 }
 
+/**
+ * struct pte_loop - a thread that moves bytes by DMA and follows each move
+ * @fd: the edu
+ * @id: its attachment, mapped
+ * @offset: where in the buffer
+ * @stop: asked to stop
+ * @done: bytes written and read back so often
+ * @remapped: so often there was no mapping any more
+ * @wrong: so often other bytes came back
+ * @error: what went wrong besides, and ended it
+ */
+struct pte_loop {
+	int fd;
+	int id;
+	__u64 offset;
+	int stop;
+	unsigned int done;
+	unsigned int remapped;
+	unsigned int wrong;
+	int error;
+};
+
+/* One copy, by DMA, whatever the exporter does meanwhile. */
+static inline int pte_loop_copy(struct pte_loop *loop, void *data, __u32 len,
+				int write)
+{
+	int ret;
+
+	for (;;) {
+		ret = pte_copy(loop->fd, loop->id, P2PBUF_EDU_DMA, loop->offset,
+			       data, len, write);
+		if (ret != -ENXIO)
+			return ret;
+		loop->remapped++;
+		ret = pte_map(loop->fd, loop->id, NULL);
+		if (ret)
+			return ret;
+	}
+}
+
+/* For pthread_create(). */
+static inline void *pte_loop_run(void *arg)
+{
+	struct pte_loop *loop = arg;
+	__u64 bytes[64], back[64];
+	unsigned int i;
+
+	while (!__atomic_load_n(&loop->stop, __ATOMIC_ACQUIRE)) {
+		for (i = 0; i < 64; i++)
+			bytes[i] = ((__u64)loop->done << 32) + i;
+		memset(back, 0xa5, sizeof(back));
+		loop->error = pte_loop_copy(loop, bytes, sizeof(bytes), 1);
+		if (!loop->error)
+			loop->error = pte_loop_copy(loop, back, sizeof(back), 0);
+		if (loop->error)
+			break;
+		loop->wrong += !!memcmp(bytes, back, sizeof(bytes));
+		loop->done++;
+	}
+	return NULL;
+}
+
 #endif /* P2PBUF_TEST_EDU_H */
