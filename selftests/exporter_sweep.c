@@ -45,10 +45,7 @@ static const char *impossible(void)
 	return why;
 }
 
-/*
- * The region that a sweep is about: the second one, which is smaller and quicker
- * to empty, or the only one.
- */
+/* The second region, which is smaller and quicker to empty, or the only one. */
 static int find_region(struct ptr_region *region)
 {
 	return ptr_find(1, region) ? ptr_find(0, region) : 0;

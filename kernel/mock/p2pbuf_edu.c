@@ -152,16 +152,10 @@ static void edu_invalidate(struct dma_buf_attachment *attach)
 
 /* By P2PBUF_EDU_P2P and P2PBUF_EDU_REVOCABLE. */
 static const struct dma_buf_attach_ops edu_attach_ops[2][2] = {
-	{
-		{ .allow_peer2peer = false },
-		{ .allow_peer2peer = false,
-		  .invalidate_mappings = edu_invalidate },
-	},
-	{
-		{ .allow_peer2peer = true },
-		{ .allow_peer2peer = true,
-		  .invalidate_mappings = edu_invalidate },
-	},
+	[0][1] = { .invalidate_mappings = edu_invalidate },
+	[1][0] = { .allow_peer2peer = true },
+	[1][1] = { .allow_peer2peer = true,
+		   .invalidate_mappings = edu_invalidate },
 };
 
 static const struct dma_buf_attach_ops *edu_ops_of(u32 flags)
@@ -776,7 +770,6 @@ static int edu_open(struct inode *inode, struct file *filp)
 	file = kzalloc_obj(*file);
 	if (!file)
 		return -ENOMEM;
-
 	xa_init_flags(&file->attachments, XA_FLAGS_ALLOC);
 	mutex_init(&file->fences_lock);
 	INIT_LIST_HEAD(&file->fences);
@@ -882,7 +875,6 @@ static int __init edu_init(void)
 	int ret;
 
 	edu_fence_context = dma_fence_context_alloc(1);
-
 	ret = pci_register_driver(&edu_driver);
 	if (ret)
 		return ret;
