@@ -6,12 +6,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 
 #include <liburing.h>
 
+#include "p2pbuf_test_group.h"
 #include "p2pbuf_test_paged.h"
 #include "p2pbuf_test_poke.h"
 
@@ -499,18 +499,14 @@ TEST_F_TIMEOUT(paged, unplug_under_io, 120)
 
 /* ---- whose memory it is ------------------------------------------------------- */
 
-#define GROUP		"/sys/fs/cgroup/p2pbuf_test"
-
 /* A group that may have no more than @bytes; or there are no such limits. */
 static int group_make(__u64 bytes)
 {
 	char limit[32];
-	int ret = ptk_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	int ret = ptg_make("memory");
 
-	if (!ret && mkdir(GROUP, 0700) && errno != EEXIST)
-		ret = -errno;
 	snprintf(limit, sizeof(limit), "%llu", bytes);
-	return ret ? ret : ptk_write(GROUP "/memory.max", limit);
+	return ret ? ret : ptk_write(PTG_GROUP "/memory.max", limit);
 }
 
 static int create_in_group(const struct ptr_region *region, __u64 size)
@@ -518,7 +514,7 @@ static int create_in_group(const struct ptr_region *region, __u64 size)
 	struct drm_p2pbuf_gem_create bo;
 	int fd, ret;
 
-	ret = ptk_write(GROUP "/cgroup.procs", "0");
+	ret = ptg_enter();
 	if (ret)
 		return ret;
 	fd = ptr_open(region);
@@ -551,7 +547,7 @@ TEST_F_TIMEOUT(paged, eviction_is_free, 120)
 	EXPECT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(0, WEXITSTATUS(status));
 	EXPECT_EQ(SYSTEM, ptp_placement(self->rig.fd, bo.handle));
-	EXPECT_EQ(0, rmdir(GROUP));
+	EXPECT_EQ(0, ptg_remove());
 }
 
 TEST_HARNESS_MAIN

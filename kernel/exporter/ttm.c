@@ -17,6 +17,7 @@
  * allocated one by one, have their own counts, and are never swapped out: the
  * CPU maps pages, not page frames, and lends them to I/O. See paged.c.
  */
+#include <linux/cgroup_dmem.h>
 #include <linux/delay.h>
 #include <linux/io.h>
 #include <linux/sched/signal.h>
@@ -399,6 +400,59 @@ static void p2pbuf_ttm_fini_man(struct p2pbuf_region *region, int type)
 	ttm_range_man_fini_nocheck(&region->ttm, type);
 }
 
+/*
+ * A limit of the dmem controller was set below what its cgroup has in VRAM. Who
+ * is busy ends the search, see p2pbuf_ttm_move(), and is passed over by the next
+ * one, which ENOSPC asks for.
+ */
+static int p2pbuf_ttm_reclaim(struct dmem_cgroup_pool_state *pool, u64 bytes,
+			      void *man)
+{
+	int ret = ttm_resource_manager_dmem_reclaim(pool, bytes, man);
+
+	return ret == -EINTR ? -ENOSPC : ret;
+}
+
+static const struct dmem_cgroup_ops p2pbuf_ttm_dmem_ops = {
+	.reclaim = p2pbuf_ttm_reclaim,
+};
+
+/*
+ * From now on TTM charges VRAM to the cgroup of who moves something there, as
+ * drm/<function>/bar<number>. Nothing without CONFIG_CGROUP_DMEM.
+ */
+static int p2pbuf_ttm_init_dmem(struct p2pbuf_region *region,
+				struct ttm_resource_manager *man)
+{
+	const struct dmem_cgroup_init init = {
+		.size = p2pbuf_region_vram_size(region),
+		.ops = &p2pbuf_ttm_dmem_ops,
+		.reclaim_priv = man,
+	};
+	struct dmem_cgroup_region *dmem;
+
+	dmem = dmem_cgroup_register_region(&init, "drm/%s/bar%u",
+					   region->drm.unique, region->bar);
+	if (IS_ERR(dmem))
+		return PTR_ERR(dmem);
+
+	ttm_resource_manager_set_dmem_region(man, dmem);
+	return 0;
+}
+
+/*
+ * Not by drmm_cgroup_register_region(): the DRM device outlives the manager,
+ * and the name is wanted when the function is bound again. What has not left
+ * VRAM yet keeps what it is charged to.
+ */
+static void p2pbuf_ttm_fini_dmem(struct ttm_resource_manager *man)
+{
+	struct dmem_cgroup_region *dmem = man->cg;
+
+	ttm_resource_manager_set_dmem_region(man, NULL);
+	dmem_cgroup_unregister_region(dmem);
+}
+
 /* The last reference to the DRM device is gone, and with it every object. */
 static void p2pbuf_ttm_fini(struct drm_device *drm, void *unused)
 {
@@ -432,13 +486,22 @@ int p2pbuf_ttm_init(struct p2pbuf_region *region)
 	if (ret)
 		return ret;
 
-	return ttm_range_man_init(&region->ttm, TTM_PL_VRAM, false,
-				  p2pbuf_region_vram_size(region) >> PAGE_SHIFT);
+	ret = ttm_range_man_init(&region->ttm, TTM_PL_VRAM, false,
+				 p2pbuf_region_vram_size(region) >> PAGE_SHIFT);
+	if (ret)
+		return ret;
+
+	ret = p2pbuf_ttm_init_dmem(region, ttm_manager_type(&region->ttm,
+							    TTM_PL_VRAM));
+	if (ret)
+		p2pbuf_ttm_fini_man(region, TTM_PL_VRAM);
+	return ret;
 }
 
 /* Nothing enters VRAM any more and every living object has left. */
 void p2pbuf_ttm_unplug(struct p2pbuf_region *region)
 {
+	p2pbuf_ttm_fini_dmem(ttm_manager_type(&region->ttm, TTM_PL_VRAM));
 	p2pbuf_ttm_fini_man(region, TTM_PL_VRAM);
 }
 

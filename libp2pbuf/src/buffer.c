@@ -134,7 +134,7 @@ static int create_failed(struct p2pbuf_exporter *exporter, int code,
 				   P2PBUF_PAGE);
 	case ENOSPC:
 		return p2pbuf_fail(error, code,
-				   "the memory of %s cannot hold %llu more bytes, even after eviction",
+				   "the memory of %s cannot hold %llu more bytes, even after eviction, or this cgroup may not have as much (dmem.max)",
 				   exporter->device, size);
 	case EDQUOT:
 		return p2pbuf_fail(error, code,
@@ -321,7 +321,7 @@ int p2pbuf_move(struct p2pbuf_buffer *buf, uint32_t placement, uint32_t flags,
 				   device);
 	case ENOSPC:
 		return p2pbuf_fail(error, ENOSPC,
-				   "the memory of %s cannot hold the buffer, even after eviction",
+				   "the memory of %s cannot hold the buffer, even after eviction, or this cgroup may not have as much (dmem.max)",
 				   device);
 	case EBUSY:
 		return p2pbuf_fail(error, EBUSY,

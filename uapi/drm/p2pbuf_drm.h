@@ -25,9 +25,10 @@
  *	ERANGE		a window outside the region
  *	EPERM		a window without CAP_SYS_RAWIO
  *	ENOSPC		VRAM cannot hold the object, even after all of it was
- *			evicted twice, if others come back as fast; also
- *			when an object larger than VRAM is to be created in
- *			system memory
+ *			evicted twice, if others come back as fast; the
+ *			dmem.max of the caller's cgroup does not allow it;
+ *			also when an object larger than VRAM is to be created
+ *			in system memory
  *	ENOMEM		system memory exhausted
  *	EDQUOT		over the file's residency limit and nothing of the file
  *			can be evicted (EBUSY when it only is in use), or over a
