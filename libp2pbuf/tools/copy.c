@@ -35,6 +35,7 @@ struct side {
 	const char *node;
 	uint64_t offset;
 	int fd;
+	struct stat stat;
 	struct p2pbuf_binding *binding;
 	uint64_t ns;
 };
@@ -113,7 +114,7 @@ static int open_side(struct copy *copy, struct side *side, int flags)
 	int ret;
 
 	side->fd = open(side->node, flags | O_DIRECT | O_CLOEXEC);
-	if (side->fd < 0) {
+	if (side->fd < 0 || fstat(side->fd, &side->stat)) {
 		ret = -errno;
 		fprintf(stderr, "p2pbuf: cannot open %s: %s\n", side->node,
 			strerror(-ret));
@@ -131,14 +132,13 @@ static int open_side(struct copy *copy, struct side *side, int flags)
 static bool is_overlap(const struct copy *copy)
 {
 	const uint64_t from = copy->from.offset, to = copy->to.offset;
-	struct stat a, b;
+	const struct stat *a = &copy->from.stat, *b = &copy->to.stat;
 
-	if (fstat(copy->from.fd, &a) || fstat(copy->to.fd, &b) ||
-	    S_ISBLK(a.st_mode) != S_ISBLK(b.st_mode))
+	if (S_ISBLK(a->st_mode) != S_ISBLK(b->st_mode))
 		return false;
 	/* A disk may have several nodes, and they several names. */
-	if (S_ISBLK(a.st_mode) ? a.st_rdev != b.st_rdev :
-				 a.st_dev != b.st_dev || a.st_ino != b.st_ino)
+	if (S_ISBLK(a->st_mode) ? a->st_rdev != b->st_rdev :
+				  a->st_dev != b->st_dev || a->st_ino != b->st_ino)
 		return false;
 	return (from > to ? from - to : to - from) < copy->length;
 }
