@@ -27,13 +27,6 @@ static void on_alarm(int signal)
 	(void)signal;
 }
 
-static __u32 placement(int fd, __u32 handle)
-{
-	struct drm_p2pbuf_gem_info info;
-
-	return ptx_info(fd, handle, &info) ? 0 : info.placement;
-}
-
 FIXTURE(evict)
 {
 	int fd;
@@ -85,8 +78,8 @@ TEST_F(evict, oldest_first_and_nothing_lost)
 
 	/* Coming back evicts the one that is oldest now; asking is no use. */
 	ASSERT_EQ(0, ptx_move(self->fd, bo[0].handle, VRAM, 0));
-	EXPECT_EQ(SYSTEM, placement(self->fd, bo[2].handle));
-	EXPECT_EQ(VRAM, placement(self->fd, bo[3].handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, bo[2].handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, bo[3].handle));
 	for (i = 0; i < 6; i++) {
 		EXPECT_EQ(size, ptx_check(p[i], size, i));
 		munmap(p[i], size);
@@ -220,7 +213,7 @@ TEST_F(evict, locked_victim_is_waited_for)
 	}
 	ASSERT_EQ(0, ret);
 	EXPECT_EQ(0, ptx_create(self->fd, self->vram_size, VRAM, 0, &bo));
-	EXPECT_EQ(VRAM, placement(self->fd, bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, bo.handle));
 	pthread_join(slow.thread, NULL);
 	EXPECT_EQ(0, slow.error);
 	slow_leaver_end(&slow);
@@ -267,7 +260,7 @@ TEST_F_TIMEOUT(evict, nowait_does_not_queue, 120)
 			      10000));
 	EXPECT_EQ(-EBUSY, ret);
 	EXPECT_FALSE(atomic_load(&w.done));
-	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, bo.handle));
 	/* Ends the fence. */
 	slow_leaver_end(&slow);
 	pthread_join(slow.thread, NULL);
@@ -430,7 +423,7 @@ TEST_F_TIMEOUT(evict, what_never_fits_gives_up, 120)
 					    &feeders[i]));
 	}
 	EXPECT_EQ(-ENOSPC, ptx_move(self->fd, bo.handle, VRAM, 0));
-	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, bo.handle));
 	sigaction(SIGALRM, &action, NULL);
 	move.handle = bo.handle;
 	setitimer(ITIMER_REAL, &soon, NULL);
@@ -584,14 +577,14 @@ TEST_F(limit, own_oldest_gives_way)
 	}
 	for (i = 0; i < 6; i++) {
 		EXPECT_EQ(i < 2 ? SYSTEM : VRAM,
-			  placement(self->fd, bo[i].handle));
+			  ptx_placement(self->fd, bo[i].handle));
 		EXPECT_EQ(size, ptx_check(p[i], size, i));
 	}
-	EXPECT_EQ(VRAM, placement(other, theirs.handle));
+	EXPECT_EQ(VRAM, ptx_placement(other, theirs.handle));
 
 	/* Moving one back is charged, too. */
 	ASSERT_EQ(0, ptx_move(self->fd, bo[0].handle, VRAM, 0));
-	EXPECT_EQ(SYSTEM, placement(self->fd, bo[2].handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, bo[2].handle));
 	/* Leaving is not. */
 	ASSERT_EQ(0, ptx_move(self->fd, bo[0].handle, SYSTEM, 0));
 	ASSERT_EQ(0, ptx_device_info(self->fd, &info));
@@ -616,7 +609,7 @@ TEST_F(limit, locked_victim_is_waited_for)
 	}
 	ASSERT_EQ(0, ret);
 	EXPECT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &bo));
-	EXPECT_EQ(VRAM, placement(self->fd, bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, bo.handle));
 	pthread_join(slow.thread, NULL);
 	EXPECT_EQ(0, slow.error);
 	slow_leaver_end(&slow);
@@ -638,7 +631,7 @@ TEST_F_TIMEOUT(limit, nowait_does_not_wait_for_a_victim, 120)
 	EXPECT_EQ(-EBUSY, ptx_move(self->fd, bo.handle, VRAM,
 				   P2PBUF_MOVE_NOWAIT));
 	EXPECT_FALSE(atomic_load(&slow.done));
-	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, bo.handle));
 	slow_leaver_end(&slow);
 	pthread_join(slow.thread, NULL);
 	EXPECT_EQ(0, slow.error);
@@ -667,8 +660,8 @@ TEST_F_TIMEOUT(limit, busy_victim_is_passed_over, 120)
 		/* Mapping is use: this one is younger. */
 		ASSERT_EQ(0, ptx_create(self->fd, half, VRAM, 0, &idle));
 		EXPECT_EQ(0, ptx_create(self->fd, half, VRAM, 0, &bo));
-		EXPECT_EQ(VRAM, placement(self->fd, busy.handle));
-		EXPECT_EQ(SYSTEM, placement(self->fd, idle.handle));
+		EXPECT_EQ(VRAM, ptx_placement(self->fd, busy.handle));
+		EXPECT_EQ(SYSTEM, ptx_placement(self->fd, idle.handle));
 	}
 	close(edu);
 	close(dmabuf);
@@ -699,7 +692,7 @@ TEST_F_TIMEOUT(limit, dead_object_is_waited_for, 120)
 	close(dmabuf);
 	ASSERT_EQ(0, ptx_close(self->fd, bo.handle));
 	EXPECT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &next));
-	EXPECT_EQ(VRAM, placement(self->fd, next.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, next.handle));
 	close(out.fd);
 	close(buffer);
 	close(mock);
@@ -713,13 +706,13 @@ TEST_F(limit, too_big_is_edquot)
 	EXPECT_EQ(-EDQUOT, ptx_create(self->fd, self->limit + 4096, VRAM, 0,
 				      &bo));
 	/* In vain nothing was evicted. */
-	EXPECT_EQ(VRAM, placement(self->fd, small.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, small.handle));
 	ASSERT_EQ(0, ptx_create(self->fd, self->limit + 4096, SYSTEM, 0,
 				&bo));
 	EXPECT_EQ(-EDQUOT, ptx_move(self->fd, bo.handle, VRAM, 0));
-	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, bo.handle));
 	EXPECT_EQ(0, ptx_create(self->fd, self->limit, VRAM, 0, &bo));
-	EXPECT_EQ(SYSTEM, placement(self->fd, small.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, small.handle));
 }
 
 TEST_F(limit, what_cannot_move_is_edquot)

@@ -181,7 +181,7 @@ TEST_F(fixed, registered_is_pinned)
 	/* Goes where it is wanted, and stays. */
 	ASSERT_EQ(0, ptx_move(fd, h, SYSTEM, 0));
 	ASSERT_EQ(0, reg(self, VRAM));
-	EXPECT_EQ(VRAM, ptp_placement(fd, h));
+	EXPECT_EQ(VRAM, ptx_placement(fd, h));
 	EXPECT_EQ(1, ptp_pins(fd, h));
 	EXPECT_EQ(-EBUSY, ptx_move(fd, h, SYSTEM, 0));
 	ASSERT_EQ(0, unreg(self));
@@ -190,7 +190,7 @@ TEST_F(fixed, registered_is_pinned)
 
 	ASSERT_EQ(0, ptx_move(fd, h, VRAM, 0));
 	ASSERT_EQ(0, reg(self, SYSTEM));
-	EXPECT_EQ(SYSTEM, ptp_placement(fd, h));
+	EXPECT_EQ(SYSTEM, ptx_placement(fd, h));
 	EXPECT_EQ(-EBUSY, ptx_move(fd, h, VRAM, 0));
 	/* Twice is two pins. */
 	ASSERT_EQ(0, ptp_register(&self->rig.ring, fd, h, 1, SYSTEM));

@@ -120,13 +120,6 @@ static int object_create(int fd, struct object *o, __u32 flags, __u64 seed)
 	return 0;
 }
 
-static __u32 placement(int fd, const struct object *o)
-{
-	struct drm_p2pbuf_gem_info info;
-
-	return ptx_info(fd, o->bo.handle, &info) ? 0 : info.placement;
-}
-
 /* The first two fill the group. */
 static int fill(struct _test_data_group *self, __u32 flags)
 {
@@ -192,10 +185,10 @@ TEST_F(group, own_ones_leave)
 	EXPECT_EQ(LIMIT, CHARGED());
 	ASSERT_EQ(0, object_create(self->fd, &o[2], 0, 12));
 	EXPECT_EQ(LIMIT, CHARGED());
-	EXPECT_EQ(SYSTEM, placement(self->fd, &o[0]));
-	EXPECT_EQ(VRAM, placement(self->fd, &o[1]));
-	EXPECT_EQ(VRAM, placement(self->fd, &o[2]));
-	EXPECT_EQ(VRAM, placement(self->other, &stranger));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, o[0].bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, o[1].bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, o[2].bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->other, stranger.bo.handle));
 	EXPECT_EQ(SIZE, ptx_check(o[0].map, SIZE, 10));
 	EXPECT_EQ(SIZE, ptx_check(o[1].map, SIZE, 11));
 	EXPECT_EQ(SIZE, ptx_check(o[2].map, SIZE, 12));
@@ -235,11 +228,11 @@ TEST_F(group, lower_limit)
 	ASSERT_EQ(0, fill(self, 0));
 	ASSERT_EQ(0, group_limit(self, "1M"));
 	EXPECT_EQ(SIZE, CHARGED());
-	EXPECT_EQ(SYSTEM, placement(self->fd, &o[0]));
-	EXPECT_EQ(VRAM, placement(self->fd, &o[1]));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, o[0].bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, o[1].bo.handle));
 	ASSERT_EQ(0, group_limit(self, "0"));
 	EXPECT_EQ(0, CHARGED());
-	EXPECT_EQ(SYSTEM, placement(self->fd, &o[1]));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, o[1].bo.handle));
 	EXPECT_EQ(-ENOSPC, ptx_move(self->fd, o[0].bo.handle, VRAM, 0));
 	EXPECT_EQ(SIZE, ptx_check(o[0].map, SIZE, 10));
 	EXPECT_EQ(SIZE, ptx_check(o[1].map, SIZE, 11));

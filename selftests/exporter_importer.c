@@ -96,13 +96,6 @@ FIXTURE_TEARDOWN(importer)
 		close(self->fd);
 }
 
-static __u32 placement(int fd, __u32 handle)
-{
-	struct drm_p2pbuf_gem_info info;
-
-	return ptx_info(fd, handle, &info) ? 0 : info.placement;
-}
-
 /* Every free byte of VRAM; the object must not be there. */
 static void poison_vram(struct _test_data_importer *self)
 {
@@ -137,7 +130,7 @@ static void check_data(struct __test_metadata *_metadata,
 	__u64 bytes[LEN / 8];
 	unsigned int i;
 
-	if (placement(self->fd, self->bo.handle) == VRAM && !self->p2p_works)
+	if (ptx_placement(self->fd, self->bo.handle) == VRAM && !self->p2p_works)
 		return;
 
 	ptx_fill(self->cpu, SIZE, seed);
@@ -173,7 +166,7 @@ TEST_F(importer, near_maps_vram_in_place)
 	id = pte_attach(self->edu, self->dmabuf, P2PBUF_EDU_GOOD, NULL);
 	ASSERT_LE(0, id);
 	ASSERT_EQ(0, pte_map(self->edu, id, &map));
-	EXPECT_EQ(VRAM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, self->bo.handle));
 	EXPECT_EQ(SIZE, map.size);
 	EXPECT_EQ(1, map.nents);
 	EXPECT_EQ(SIZE, map.longest);
@@ -236,7 +229,7 @@ TEST_F(importer, near_follows_moves)
 		EXPECT_EQ(SIZE, ptx_check(self->cpu, SIZE, 20 + i));
 		/* Mapping moves nothing: it is near. */
 		ASSERT_EQ(0, pte_map(self->edu, id, NULL));
-		EXPECT_EQ(to, placement(self->fd, self->bo.handle));
+		EXPECT_EQ(to, ptx_placement(self->fd, self->bo.handle));
 		check_data(_metadata, self, id, 30 + i);
 	}
 }
@@ -261,7 +254,7 @@ TEST_F(importer, crowd_maps_system_memory)
 		ASSERT_LE(0, id[i]);
 		ASSERT_EQ(0, pte_map(self->edu, id[i], NULL));
 	}
-	EXPECT_EQ(SYSTEM, placement(self->fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, bo.handle));
 	for (i = 0; i < CROWD; i++) {
 		memset(bytes, 0xa5, sizeof(bytes));
 		ASSERT_EQ(0, pte_dma_read(self->edu, id[i], i * LEN, bytes,
@@ -290,7 +283,7 @@ TEST_F(importer, far_gets_system_memory)
 		ASSERT_LE(0, id);
 		EXPECT_EQ(0, p2p);
 		/* Attached is not mapped. */
-		EXPECT_EQ(VRAM, placement(self->fd, self->bo.handle));
+		EXPECT_EQ(VRAM, ptx_placement(self->fd, self->bo.handle));
 
 		ASSERT_EQ(0, pte_map(self->edu, id, &map));
 		ASSERT_EQ(0, ptx_info(self->fd, self->bo.handle, &info));
@@ -327,19 +320,19 @@ TEST_F(importer, near_and_far_together)
 	ASSERT_LE(0, near);
 	ASSERT_LE(0, far);
 	ASSERT_EQ(0, pte_map(self->edu, near, NULL));
-	EXPECT_EQ(VRAM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, self->bo.handle));
 	ptx_fill(self->cpu, SIZE, 60);
 
 	/* The far one drives both to system memory. */
 	ASSERT_EQ(0, pte_map(self->edu, far, NULL));
-	EXPECT_EQ(SYSTEM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, self->bo.handle));
 	ASSERT_EQ(0, pte_stat(self->edu, near, &stat));
 	EXPECT_EQ(1, stat.invalidations);
 	EXPECT_EQ(0, stat.mapped);
 	poison_vram(self);
 	EXPECT_EQ(SIZE, ptx_check(self->cpu, SIZE, 60));
 	ASSERT_EQ(0, pte_map(self->edu, near, NULL));
-	EXPECT_EQ(SYSTEM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, self->bo.handle));
 	check_data(_metadata, self, near, 61);
 	/* It pinned when it mapped. */
 	EXPECT_EQ(-EBUSY, ptx_move(self->fd, self->bo.handle, VRAM, 0));
@@ -372,7 +365,7 @@ TEST_F(importer, no_system_place_refuses_far)
 		} else {
 			ASSERT_LE(0, id);
 			ASSERT_EQ(0, pte_map(self->edu, id, NULL));
-			EXPECT_EQ(VRAM, placement(self->fd, bo[i].handle));
+			EXPECT_EQ(VRAM, ptx_placement(self->fd, bo[i].handle));
 			ASSERT_EQ(0, pte_detach(self->edu, id));
 		}
 		close(dmabuf);
@@ -419,7 +412,7 @@ TEST_F(importer, too_few_address_bits)
 	EXPECT_GT(1ULL << 31, map.addr + map.size - 1);
 	check_data(_metadata, self, id, 65);
 	/* Behind an IOMMU any address is short. */
-	if (placement(self->fd, self->bo.handle) == SYSTEM) {
+	if (ptx_placement(self->fd, self->bo.handle) == SYSTEM) {
 		EXPECT_EQ(-EXDEV, ptx_move(self->fd, self->bo.handle, VRAM,
 					   0));
 		ASSERT_EQ(0, ptx_create(self->fd, SIZE, VRAM,
@@ -484,7 +477,7 @@ TEST_F(importer, move_waits_for_fences)
 	if (self->near) {
 		ASSERT_EQ(-EBUSY, ptx_move(self->fd, self->bo.handle, SYSTEM,
 					   P2PBUF_MOVE_NOWAIT));
-		EXPECT_EQ(VRAM, placement(self->fd, self->bo.handle));
+		EXPECT_EQ(VRAM, ptx_placement(self->fd, self->bo.handle));
 		/* The importer was told to be ready, and finds it again. */
 		ASSERT_EQ(0, pte_stat(self->edu, id, &stat));
 		EXPECT_EQ(1, stat.fences);
@@ -519,14 +512,14 @@ TEST_F(importer, nowait_does_not_wait_for_victims)
 	ASSERT_EQ(0, ptx_create(self->fd, self->vram_size, SYSTEM, 0, &big));
 	EXPECT_EQ(-EBUSY, ptx_move(self->fd, big.handle, VRAM,
 				   P2PBUF_MOVE_NOWAIT));
-	EXPECT_EQ(SYSTEM, placement(self->fd, big.handle));
-	EXPECT_EQ(VRAM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, big.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, self->bo.handle));
 	EXPECT_EQ(SIZE, ptx_check(self->cpu, SIZE, 1));
 	close(self->edu);
 	self->edu = -1;
 	EXPECT_EQ(0, ptx_move(self->fd, big.handle, VRAM,
 			      P2PBUF_MOVE_NOWAIT));
-	EXPECT_EQ(SYSTEM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, self->bo.handle));
 	EXPECT_EQ(SIZE, ptx_check(self->cpu, SIZE, 1));
 }
 
@@ -693,7 +686,7 @@ TEST_F(importer, pinned_in_vram_stays)
 	/* Nor can anybody who needs all of VRAM drive it out. */
 	EXPECT_EQ(-ENOSPC, ptx_create(self->fd, self->vram_size, VRAM, 0,
 				      &bo));
-	EXPECT_EQ(VRAM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->fd, self->bo.handle));
 	EXPECT_EQ(SIZE, ptx_check(self->cpu, SIZE, 1));
 
 	ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_UNPIN, id));
@@ -741,7 +734,7 @@ TEST_F(importer, vmapped_stays)
 				      0));
 		ptx_fill(self->cpu, SIZE, 80 + i);
 		ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_VMAP, id));
-		EXPECT_EQ(places[i], placement(self->fd, self->bo.handle));
+		EXPECT_EQ(places[i], ptx_placement(self->fd, self->bo.handle));
 		EXPECT_EQ(-EBUSY, ptx_move(self->fd, self->bo.handle,
 					   places[!i], 0));
 		/* Nor evicted. */
@@ -772,7 +765,7 @@ TEST_F(importer, vmap_with_far_attached_is_in_system)
 	ASSERT_LE(0, far);
 	ASSERT_LE(0, id);
 	ASSERT_EQ(0, pte_ioctl_id(self->edu, P2PBUF_EDU_VMAP, id));
-	EXPECT_EQ(SYSTEM, placement(self->fd, self->bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->fd, self->bo.handle));
 	ASSERT_EQ(0, pte_map(self->edu, far, NULL));
 }
 

@@ -237,11 +237,11 @@ TEST_F(paged, io_by_address)
 					   self->disk.direct, p, MIB));
 		EXPECT_EQ(SIZE, ptx_check_value(p, SIZE, 0xeeeeeeeeeeeeeeeeULL));
 	}
-	EXPECT_EQ(VRAM, ptp_placement(self->rig.fd, bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->rig.fd, bo.handle));
 	ASSERT_EQ(0, ptx_move(self->rig.fd, bo.handle, SYSTEM, 0));
 	io_by_address(_metadata, self, p, false);
 	io_by_address(_metadata, self, p, true);
-	EXPECT_EQ(SYSTEM, ptp_placement(self->rig.fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->rig.fd, bo.handle));
 	munmap(p, SIZE);
 }
 
@@ -277,12 +277,12 @@ TEST_F(paged, long_term_pins)
 	EXPECT_EQ(-EBUSY, ptx_move(self->rig.fd, bo.handle, VRAM,
 				   P2PBUF_MOVE_NOWAIT));
 	ASSERT_LT(0, ptp_counter(&self->rig.region, "refused_pages_in_use"));
-	EXPECT_EQ(SYSTEM, ptp_placement(self->rig.fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->rig.fd, bo.handle));
 	/* With patience, when the pages are given back. */
 	ASSERT_EQ(0, pthread_create(&thread, NULL, let_go, pipes));
 	EXPECT_EQ(0, ptx_move(self->rig.fd, bo.handle, VRAM, 0));
 	pthread_join(thread, NULL);
-	EXPECT_EQ(VRAM, ptp_placement(self->rig.fd, bo.handle));
+	EXPECT_EQ(VRAM, ptx_placement(self->rig.fd, bo.handle));
 	munmap(iov.iov_base, SIZE);
 }
 
@@ -434,13 +434,13 @@ TEST_F_TIMEOUT(paged, moves_and_evictions_under_io, 240)
 	ASSERT_NE(NULL, l.p);
 	ASSERT_EQ(0, pthread_create(&l.thread, NULL, read_loop, &l));
 	for (i = 0; i < 10 && busy < 3; i++) {
-		from = ptp_placement(self->rig.fd, bo.handle);
+		from = ptx_placement(self->rig.fd, bo.handle);
 		ret = ptx_move(self->rig.fd, bo.handle,
 			       from == VRAM ? SYSTEM : VRAM, 0);
 		EXPECT_TRUE(!ret || ret == -EBUSY);
 		busy += ret == -EBUSY;
 		EXPECT_EQ(ret ? from : from ^ VRAM ^ SYSTEM,
-			  ptp_placement(self->rig.fd, bo.handle));
+			  ptx_placement(self->rig.fd, bo.handle));
 	}
 	EXPECT_GT(ptk_slow() > 1 ? 3 : 1, busy);
 	for (i = 0; i < 4 && busy < 3; i++) {
@@ -450,7 +450,7 @@ TEST_F_TIMEOUT(paged, moves_and_evictions_under_io, 240)
 		busy += ret == -EBUSY;
 		if (ret)
 			continue;
-		EXPECT_EQ(SYSTEM, ptp_placement(self->rig.fd, bo.handle));
+		EXPECT_EQ(SYSTEM, ptx_placement(self->rig.fd, bo.handle));
 		EXPECT_EQ(0, ptx_close(self->rig.fd, big.handle));
 	}
 	EXPECT_GT(ptk_slow() > 1 ? 4 : 1, busy);
@@ -546,7 +546,7 @@ TEST_F_TIMEOUT(paged, eviction_is_free, 120)
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(0, WEXITSTATUS(status));
-	EXPECT_EQ(SYSTEM, ptp_placement(self->rig.fd, bo.handle));
+	EXPECT_EQ(SYSTEM, ptx_placement(self->rig.fd, bo.handle));
 	EXPECT_EQ(0, ptg_remove());
 }
 

@@ -550,7 +550,7 @@ static void expect_moved(struct __test_metadata *_metadata, IMPORTER *self,
 	EXPECT_EQ(SIZE, ptx_check(self->o.map, SIZE, 7));
 	if (ret)
 		return;
-	EXPECT_EQ(to, ptp_placement(self->fd, self->o.bo.handle));
+	EXPECT_EQ(to, ptx_placement(self->fd, self->o.bo.handle));
 	ASSERT_EQ(0, pte_stat(self->edu, self->id, &stat));
 	EXPECT_EQ(0, stat.mapped);
 	EXPECT_EQ(1, stat.invalidations);
@@ -579,7 +579,7 @@ static unsigned int move_mapped(struct __test_metadata *_metadata,
 			EXPECT_EQ(0, ret);
 			expect_reached(_metadata, self, drive);
 		}
-		EXPECT_EQ(to, ptp_placement(self->fd, self->o.bo.handle));
+		EXPECT_EQ(to, ptx_placement(self->fd, self->o.bo.handle));
 		unmap_both(_metadata, self, drive);
 	}
 	return waits;
@@ -618,7 +618,7 @@ static unsigned int evict_mapped(struct __test_metadata *_metadata,
 			ASSERT_EQ(0, ret);
 			expect_reached(_metadata, self, drive);
 		}
-		EXPECT_EQ(SYSTEM, ptp_placement(self->fd, self->o.bo.handle));
+		EXPECT_EQ(SYSTEM, ptx_placement(self->fd, self->o.bo.handle));
 		EXPECT_EQ(0, ptx_close(self->fd, all.handle));
 		unmap_both(_metadata, self, drive);
 	}

@@ -60,13 +60,6 @@ static void end_load(struct __test_metadata *_metadata,
 	printf("# %lu commands\n", self->load.done);
 }
 
-static __u32 placement(struct ptn_buffer *b)
-{
-	struct drm_p2pbuf_gem_info info;
-
-	return ptx_info(b->node, b->handle, &info) ? 0 : info.placement;
-}
-
 /* ---- VRAM -------------------------------------------------------------------- */
 
 /*
@@ -90,7 +83,7 @@ TEST_F_TIMEOUT(memory, vram_full, 90)
 			break;
 	}
 	EXPECT_EQ(-ENOSPC, ret);
-	EXPECT_EQ(P2PBUF_PLACEMENT_SYSTEM, placement(b));
+	EXPECT_EQ(P2PBUF_PLACEMENT_SYSTEM, ptx_placement(b->node, b->handle));
 	for (i = 0; i < 20; i++) {
 		EXPECT_EQ(-ENOSPC, ptx_move(b->node, b->handle,
 					    P2PBUF_PLACEMENT_VRAM, 0));
@@ -98,7 +91,7 @@ TEST_F_TIMEOUT(memory, vram_full, 90)
 					      P2PBUF_PLACEMENT_VRAM,
 					      P2PBUF_CREATE_VRAM_ONLY, &no));
 	}
-	EXPECT_EQ(P2PBUF_PLACEMENT_SYSTEM, placement(b));
+	EXPECT_EQ(P2PBUF_PLACEMENT_SYSTEM, ptx_placement(b->node, b->handle));
 	ASSERT_EQ(0, ptx_device_info(node, &info));
 	EXPECT_LE(info.vram_size - info.vram_used, PIECE);
 
@@ -106,7 +99,7 @@ TEST_F_TIMEOUT(memory, vram_full, 90)
 	for (i = 0; i < (int)(SIZE / PIECE) && i < nr; i++)
 		EXPECT_EQ(0, ptx_close(node, piece[i].handle));
 	EXPECT_EQ(0, ptx_move(b->node, b->handle, P2PBUF_PLACEMENT_VRAM, 0));
-	EXPECT_EQ(P2PBUF_PLACEMENT_VRAM, placement(b));
+	EXPECT_EQ(P2PBUF_PLACEMENT_VRAM, ptx_placement(b->node, b->handle));
 	end_load(_metadata, self);
 	close(node);
 }

@@ -99,13 +99,6 @@ static int buffer_create(int fd, struct buffer *buf, __u64 size)
 	return buf->cpu ? 0 : -errno;
 }
 
-static __u32 placement(int fd, const struct buffer *buf)
-{
-	struct drm_p2pbuf_gem_info info;
-
-	return ptx_info(fd, buf->bo.handle, &info) ? 0 : info.placement;
-}
-
 static __u64 pins(int fd, const struct buffer *buf)
 {
 	struct drm_p2pbuf_gem_info info;
@@ -177,8 +170,8 @@ FIXTURE_SETUP(verbs)
 	self->host_mr = ibv_reg_mr(self->pair.pd, self->host, SLICE,
 				   IBV_ACCESS_LOCAL_WRITE);
 	ASSERT_NE(NULL, self->host_mr);
-	ASSERT_EQ(variant->place, placement(self->fd, &self->near));
-	ASSERT_EQ(variant->place, placement(self->fd, &self->far));
+	ASSERT_EQ(variant->place, ptx_placement(self->fd, self->near.bo.handle));
+	ASSERT_EQ(variant->place, ptx_placement(self->fd, self->far.bo.handle));
 }
 
 FIXTURE_TEARDOWN(verbs)
@@ -208,7 +201,7 @@ TEST_F(verbs, write_and_read)
 	ASSERT_EQ(0, ptv_rdma(&self->pair, IBV_WR_RDMA_READ, at_near(self, 0),
 			      SIZE, at_far(self, 0)));
 	EXPECT_EQ(SIZE, ptx_check(self->near.cpu, SIZE, 2));
-	EXPECT_EQ(variant->place, placement(self->fd, &self->far));
+	EXPECT_EQ(variant->place, ptx_placement(self->fd, self->far.bo.handle));
 	EXPECT_EQ(variant->pins, pins(self->fd, &self->far));
 
 	/* Descriptor and handle are not needed: the region holds the buffer. */
@@ -415,7 +408,7 @@ TEST_F(verbs, pinned_stays)
 	EXPECT_EQ(variant->pins ? -EBUSY : 0,
 		  ptx_move(self->fd, self->far.bo.handle, other, 0));
 	EXPECT_EQ(variant->pins ? variant->place : other,
-		  placement(self->fd, &self->far));
+		  ptx_placement(self->fd, self->far.bo.handle));
 	ASSERT_EQ(0, ptv_rdma(&self->pair, IBV_WR_RDMA_READ, at_near(self, 0),
 			      SIZE, at_far(self, 0)));
 	EXPECT_EQ(SIZE, ptx_check(self->near.cpu, SIZE, 6));
@@ -423,7 +416,7 @@ TEST_F(verbs, pinned_stays)
 	ASSERT_EQ(0, ptv_dereg(self->pair.ctx, &self->far.mr));
 	EXPECT_EQ(0, pins(self->fd, &self->far));
 	EXPECT_EQ(0, ptx_move(self->fd, self->far.bo.handle, other, 0));
-	EXPECT_EQ(other, placement(self->fd, &self->far));
+	EXPECT_EQ(other, ptx_placement(self->fd, self->far.bo.handle));
 	EXPECT_EQ(SIZE, ptx_check(self->far.cpu, SIZE, 6));
 }
 

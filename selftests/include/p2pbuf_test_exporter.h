@@ -141,6 +141,14 @@ static inline int ptx_info(int fd, __u32 handle,
 	return ptx_ioctl(fd, DRM_IOCTL_P2PBUF_GEM_INFO, out);
 }
 
+/* Where the object is, one P2PBUF_PLACEMENT_* bit; 0 when that cannot be told. */
+static inline __u32 ptx_placement(int fd, __u32 handle)
+{
+	struct drm_p2pbuf_gem_info info;
+
+	return ptx_info(fd, handle, &info) ? 0 : info.placement;
+}
+
 /*
  * Map an object through the render node (@offset is its mmap_offset) or a
  * dma-buf (@offset 0). NULL with errno set on failure; munmap() it.

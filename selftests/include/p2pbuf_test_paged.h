@@ -199,13 +199,6 @@ static inline __u64 ptp_pins(int fd, __u32 handle)
 	return ptx_info(fd, handle, &info) ? ~0ULL : info.pins;
 }
 
-static inline __u32 ptp_placement(int fd, __u32 handle)
-{
-	struct drm_p2pbuf_gem_info info;
-
-	return ptx_info(fd, handle, &info) ? 0 : info.placement;
-}
-
 /* Wait for what a worker of io_uring does in its own time; false: never. */
 static inline bool ptp_wait_pins(int fd, __u32 handle, __u64 pins)
 {
