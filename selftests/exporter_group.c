@@ -17,16 +17,6 @@
 #define VRAM		P2PBUF_PLACEMENT_VRAM
 #define SYSTEM		P2PBUF_PLACEMENT_SYSTEM
 
-/**
- * struct object - one with a pattern in it
- * @bo: what create told
- * @map: the CPU's view
- */
-struct object {
-	struct drm_p2pbuf_gem_create bo;
-	void *map;
-};
-
 FIXTURE(group) {
 	struct ptr_region region;
 	struct drm_p2pbuf_device_info info;
@@ -35,7 +25,7 @@ FIXTURE(group) {
 	int fd;
 	/* somebody outside of the group */
 	int other;
-	struct object objects[3];
+	struct ptx_object objects[3];
 };
 
 /*
@@ -107,17 +97,9 @@ FIXTURE_TEARDOWN(group)
 	EXPECT_EQ(0, ptg_remove());
 }
 
-static int object_create(int fd, struct object *o, __u32 flags, __u64 seed)
+static int object_create(int fd, struct ptx_object *o, __u32 flags, __u64 seed)
 {
-	int ret = ptx_create(fd, SIZE, VRAM, flags, &o->bo);
-
-	if (ret)
-		return ret;
-	o->map = ptx_mmap(fd, SIZE, o->bo.mmap_offset);
-	if (!o->map)
-		return -errno;
-	ptx_fill(o->map, SIZE, seed);
-	return 0;
+	return ptx_object_create(fd, SIZE, VRAM, flags, seed, o);
 }
 
 /* The first two fill the group. */
@@ -140,7 +122,7 @@ TEST_F(group, region_is_listed)
 TEST_F(group, vram_is_charged)
 {
 	struct drm_p2pbuf_gem_create system;
-	struct object *o = self->objects;
+	struct ptx_object *o = self->objects;
 
 	ASSERT_EQ(0, ptx_create(self->fd, SIZE, SYSTEM, 0, &system));
 	EXPECT_EQ(0, CHARGED());
@@ -159,7 +141,7 @@ TEST_F(group, vram_is_charged)
 /* It is whoever moves that pays, not whose object it is. */
 TEST_F(group, mover_pays)
 {
-	struct object *o = self->objects;
+	struct ptx_object *o = self->objects;
 
 	ASSERT_EQ(0, object_create(self->fd, o, 0, 2));
 	ASSERT_EQ(0, ptx_move(self->fd, o->bo.handle, SYSTEM, 0));
@@ -176,7 +158,7 @@ TEST_F(group, mover_pays)
 /* The oldest of the group makes room, and nobody else. */
 TEST_F(group, own_ones_leave)
 {
-	struct object *o = self->objects, stranger;
+	struct ptx_object *o = self->objects, stranger;
 
 	ASSERT_EQ(0, ptg_leave());
 	ASSERT_EQ(0, object_create(self->other, &stranger, 0, 9));
@@ -207,7 +189,7 @@ TEST_F(group, more_than_the_limit)
 
 TEST_F(group, what_cannot_leave_stays)
 {
-	struct object *o = self->objects;
+	struct ptx_object *o = self->objects;
 	struct drm_p2pbuf_gem_create bo;
 
 	ASSERT_EQ(0, fill(self, P2PBUF_CREATE_VRAM_ONLY));
@@ -223,7 +205,7 @@ TEST_F(group, what_cannot_leave_stays)
 
 TEST_F(group, lower_limit)
 {
-	struct object *o = self->objects;
+	struct ptx_object *o = self->objects;
 
 	ASSERT_EQ(0, fill(self, 0));
 	ASSERT_EQ(0, group_limit(self, "1M"));

@@ -111,30 +111,12 @@ static void judge(struct __test_metadata *_metadata, struct pts_point *p,
 	judge(_metadata, &(p), ret);					\
 } while (0)
 
-/**
- * struct object - one with a pattern in it
- * @bo: what create told
- * @map: the CPU's view
- */
-struct object {
-	struct drm_p2pbuf_gem_create bo;
-	void *map;
-};
-
-static int object_create(int fd, struct object *o, __u32 placement)
+static int object_create(int fd, struct ptx_object *o, __u32 placement)
 {
-	int ret = ptx_create(fd, SIZE, placement, 0, &o->bo);
-
-	if (ret)
-		return ret;
-	o->map = ptx_mmap(fd, SIZE, o->bo.mmap_offset);
-	if (!o->map)
-		return -errno;
-	ptx_fill(o->map, SIZE, 7);
-	return 0;
+	return ptx_object_create(fd, SIZE, placement, 0, 7, o);
 }
 
-static void object_close(int fd, struct object *o)
+static void object_close(int fd, struct ptx_object *o)
 {
 	munmap(o->map, SIZE);
 	ptx_close(fd, o->bo.handle);
@@ -171,7 +153,7 @@ TEST_F_TIMEOUT(sweep, create, 100)
 TEST_F_TIMEOUT(sweep, export, 100)
 {
 	struct pts_point p = { .what = "export" };
-	struct object o;
+	struct ptx_object o;
 	__u32 handle;
 	void *map;
 	int ret;
@@ -200,7 +182,7 @@ TEST_F_TIMEOUT(sweep, move, 200)
 		{ SYSTEM, VRAM, "move in" },
 	};
 	struct drm_p2pbuf_gem_info info;
-	struct object o;
+	struct ptx_object o;
 	unsigned int i;
 	int ret;
 
@@ -230,7 +212,7 @@ TEST_F_TIMEOUT(sweep, evict, 400)
 	struct pts_point p = { .what = "evict" };
 	struct drm_p2pbuf_gem_create all;
 	struct drm_p2pbuf_gem_info info;
-	struct object o;
+	struct ptx_object o;
 	int ret;
 
 	if (self->vram_used)
@@ -269,7 +251,7 @@ FIXTURE(importer) {
 	int edu;
 	int node;
 	int lines;		/* of PTS_ATTACHMENTS, anyhow */
-	struct object o;
+	struct ptx_object o;
 	int dmabuf;
 	int id;			/* of the edu's attachment */
 };
@@ -751,7 +733,7 @@ TEST_F_TIMEOUT(fault, touch, 100)
 
 FIXTURE(fixed) {
 	struct ptp_rig rig;
-	struct object o;
+	struct ptx_object o;
 };
 
 FIXTURE_SETUP(fixed)
@@ -876,7 +858,7 @@ static int open_nodeless(const struct ptr_region *region)
 TEST_F_TIMEOUT(region, birth, 400)
 {
 	struct pts_point p = { .what = "birth of a region" };
-	struct object o;
+	struct ptx_object o;
 	int ret, fd;
 
 	while (pts_next(_metadata, &p)) {

@@ -212,4 +212,29 @@ static inline __u64 ptx_check_value(const void *p, __u64 size, __u64 value)
 	return i * 8;
 }
 
+/**
+ * struct ptx_object - one with a pattern in it
+ * @bo: what create told
+ * @map: the CPU's view
+ */
+struct ptx_object {
+	struct drm_p2pbuf_gem_create bo;
+	void *map;
+};
+
+static inline int ptx_object_create(int fd, __u64 size, __u32 placement,
+				    __u32 flags, __u64 seed,
+				    struct ptx_object *o)
+{
+	int ret = ptx_create(fd, size, placement, flags, &o->bo);
+
+	if (ret)
+		return ret;
+	o->map = ptx_mmap(fd, size, o->bo.mmap_offset);
+	if (!o->map)
+		return -errno;
+	ptx_fill(o->map, size, seed);
+	return 0;
+}
+
 #endif /* P2PBUF_TEST_EXPORTER_H */
