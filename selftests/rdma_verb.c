@@ -7,7 +7,9 @@
  * it; nothing stays behind; and the next connection works.
  *
  * The device is the test NIC, which can be told to refuse; both ends of all
- * connections are on it, so a sweep goes through the verbs of both.
+ * connections are on it, so a sweep goes through the verbs of both. It goes through
+ * the calls of one verb after the other: how the ends' calls of different verbs
+ * interleave changes from round to round.
  */
 #define PTD_ADDRESS	PTV_ADDRESS
 
@@ -27,7 +29,7 @@
 /* Two registrations on each side, and three pieces. */
 #define BUFFER		(2 * PTD_MIB + 64 * 1024)
 #define SMALL		(64 * 1024)
-/* More verbs than either sweep has: it has gone astray. */
+/* More calls than a verb has in either sweep: it has gone astray. */
 #define POINTS_MAX	1000
 
 FIXTURE(verb) {
@@ -109,14 +111,14 @@ static const char * const verbs[] = {
 
 /**
  * struct point - where a sweep is
- * @nth: verb that is refused next, from 1
- * @verb: its place in verbs[], once it was
- * @refused: one was
+ * @verb: place in verbs[] of the one that is refused next
+ * @nth: which of its calls, from 1
+ * @refused: it was
  * @counts: how many of each were
  */
 struct point {
-	unsigned int nth;
 	unsigned int verb;
+	unsigned int nth;
 	bool refused;
 	unsigned int counts[VERBS];
 };
@@ -125,27 +127,25 @@ struct point {
 static bool next_point(struct __test_metadata *_metadata, VERB *self,
 		       struct point *p)
 {
-	unsigned int i;
-
-	ASSERT_GT(POINTS_MAX, ++p->nth);
-	if (p->nth == 1)
+	if (!p->nth++)
 		return true;
 	EXPECT_TRUE(ptm_until(ptk_lines(ATTACHMENTS) == self->attachments));
 	EXPECT_TRUE(ptm_until(ptk_lines(CONNECTIONS) == self->connections));
+	ASSERT_GT(POINTS_MAX, p->nth);
 	if (p->refused)
 		return true;
-	for (i = 0; i < VERBS; i++)
-		printf("# %s refused: %u\n", verbs[i], p->counts[i]);
-	return false;
+	printf("# %s refused: %u\n", verbs[p->verb], p->counts[p->verb]);
+	p->nth = 1;
+	return ++p->verb < VERBS;
 }
 
-/* From here on verbs count. */
+/* From here on calls of the verb count. */
 static int aim(struct point *p)
 {
-	char text[16];
+	char text[32];
 
 	p->refused = false;
-	snprintf(text, sizeof(text), "%u", p->nth);
+	snprintf(text, sizeof(text), "%s %u", verbs[p->verb], p->nth);
 	return ptk_write(REFUSE, text);
 }
 
@@ -153,7 +153,6 @@ static int aim(struct point *p)
 static bool look(struct point *p)
 {
 	char name[32] = "";
-	unsigned int i;
 	FILE *f = fopen(REFUSE, "re");
 
 	if (f) {
@@ -161,13 +160,10 @@ static bool look(struct point *p)
 			*name = 0;
 		fclose(f);
 	}
-	for (i = 0; i < VERBS && strcmp(name, verbs[i]); i++)
-		;
-	p->refused = i < VERBS;
+	p->refused = !strcmp(name, verbs[p->verb]);
 	if (p->refused)
-		p->counts[i]++;
-	p->verb = i;
-	ptk_write(REFUSE, "0");
+		p->counts[p->verb]++;
+	ptk_write(REFUSE, "none");
 	return p->refused;
 }
 

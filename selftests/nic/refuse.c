@@ -2,17 +2,19 @@
 /*
  * Verbs that are refused.
  *
- * The nth of the verbs below that the kernel calls is not carried out, once; it
- * says what a device says that has run out of something. So whoever uses the NIC
- * can be led through each way on which a device lets him down. No fault injection
- * is needed for that, any kernel will do.
+ * The nth call of one of the verbs below that the kernel makes is not carried out,
+ * once; it says what a device says that has run out of something. So whoever uses
+ * the NIC can be led through each way on which a device lets him down. No fault
+ * injection is needed for that, any kernel will do. Counted is each verb by itself:
+ * in which order two ends call different ones is nobody's to say.
  *
  * Never refused: what belongs to users' or to ib_mad's own queue pairs, and what a
  * queue pair needs to end, which a device has to be able to do.
  */
-#include <linux/atomic.h>
 #include <linux/module.h>
 #include <linux/moduleparam.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
 
 #include <rdma/ib_verbs.h>
 
@@ -38,27 +40,61 @@ static struct {
 			 const struct ib_send_wr **bad);
 } p2pbuf_nic_real;
 
-/* Calls until the one that is refused, counting that; 0 or less: none. */
-static atomic_t p2pbuf_nic_calls;
-static const char *p2pbuf_nic_refused = "none";
+static const char * const p2pbuf_nic_verbs[] = {
+	"alloc_pd", "create_cq", "create_qp", "modify_qp", "alloc_mr",
+	"map_mr_sg", "post_recv", "post_send",
+};
 
+/**
+ * struct p2pbuf_nic_refusal - what is refused next
+ * @lock: of the rest; taken in any context
+ * @verb: a name of p2pbuf_nic_verbs[], or "none"
+ * @calls: of @verb until the one that is refused, counting that
+ * @done: it was
+ */
+static struct p2pbuf_nic_refusal {
+	spinlock_t lock;
+	const char *verb;
+	unsigned int calls;
+	bool done;
+} p2pbuf_nic_refusal = {
+	.lock = __SPIN_LOCK_UNLOCKED(p2pbuf_nic_refusal.lock),
+	.verb = "none",
+};
+
+/* "none", or a verb and which of its calls from now on, from 1. */
 static int p2pbuf_nic_refuse_set(const char *text,
 				 const struct kernel_param *kp)
 {
-	int calls, ret;
+	struct p2pbuf_nic_refusal *r = &p2pbuf_nic_refusal;
+	const char *verb = "none";
+	unsigned int calls = 0;
+	char name[16];
+	int i;
 
-	ret = kstrtoint(text, 0, &calls);
-	if (ret)
-		return ret;
-	WRITE_ONCE(p2pbuf_nic_refused, "none");
-	atomic_set(&p2pbuf_nic_calls, calls);
+	if (!sysfs_streq(text, verb)) {
+		if (sscanf(text, "%15s %u", name, &calls) != 2 || !calls)
+			return -EINVAL;
+		i = match_string(p2pbuf_nic_verbs,
+				 ARRAY_SIZE(p2pbuf_nic_verbs), name);
+		if (i < 0)
+			return i;
+		verb = p2pbuf_nic_verbs[i];
+	}
+	guard(spinlock_irqsave)(&r->lock);
+	r->verb = verb;
+	r->calls = calls;
+	r->done = false;
 	return 0;
 }
 
 /* The verb that was refused. */
 static int p2pbuf_nic_refuse_get(char *text, const struct kernel_param *kp)
 {
-	return sysfs_emit(text, "%s\n", READ_ONCE(p2pbuf_nic_refused));
+	struct p2pbuf_nic_refusal *r = &p2pbuf_nic_refusal;
+
+	guard(spinlock_irqsave)(&r->lock);
+	return sysfs_emit(text, "%s\n", r->done ? r->verb : "none");
 }
 
 static const struct kernel_param_ops p2pbuf_nic_refuse_ops = {
@@ -66,13 +102,17 @@ static const struct kernel_param_ops p2pbuf_nic_refuse_ops = {
 	.get = p2pbuf_nic_refuse_get,
 };
 module_param_cb(refuse, &p2pbuf_nic_refuse_ops, NULL, 0644);
-MODULE_PARM_DESC(refuse, "the nth verb from now on, once; reads as its name");
+MODULE_PARM_DESC(refuse,
+		 "a verb and which of its calls from now on, or none; reads as the verb once it was refused");
 
 static bool p2pbuf_nic_refuses(const char *verb)
 {
-	if (atomic_dec_if_positive(&p2pbuf_nic_calls) != 0)
+	struct p2pbuf_nic_refusal *r = &p2pbuf_nic_refusal;
+
+	guard(spinlock_irqsave)(&r->lock);
+	if (!r->calls || strcmp(r->verb, verb) || --r->calls)
 		return false;
-	WRITE_ONCE(p2pbuf_nic_refused, verb);
+	r->done = true;
 	return true;
 }
 
