@@ -65,3 +65,14 @@ pair_failure()
 		echo "the guest that is to $2:" \
 			"$(sed -n 's/^FAIL //p' "$1/$2.result" 2>/dev/null | head -1)"
 }
+
+# pair_tell OUT: the end of what each of them said; the logs may not outlive this run
+pair_tell()
+{
+	local f
+	for f in "$1"/*.log "$1"/*.console; do
+		[ -s "$f" ] || continue
+		echo "---- the end of $f"
+		tr -d '\r' <"$f" | tail -n 12
+	done
+}
