@@ -47,17 +47,20 @@ static const char * const p2pbuf_nic_verbs[] = {
 
 /**
  * struct p2pbuf_nic_refusal - what is refused next
- * @lock: of the rest; taken in any context
+ * @lock: see below
  * @verb: a name of p2pbuf_nic_verbs[], or "none"
  * @calls: of @verb until the one that is refused, counting that
  * @done: it was
  */
-static struct p2pbuf_nic_refusal {
+struct p2pbuf_nic_refusal {
+	/* Of the rest; taken in any context. */
 	spinlock_t lock;
 	const char *verb;
 	unsigned int calls;
 	bool done;
-} p2pbuf_nic_refusal = {
+};
+
+static struct p2pbuf_nic_refusal p2pbuf_nic_refusal = {
 	.lock = __SPIN_LOCK_UNLOCKED(p2pbuf_nic_refusal.lock),
 	.verb = "none",
 };
