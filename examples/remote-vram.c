@@ -15,7 +15,8 @@
  *	buffer 2	a page for what they tell each other
  *
  * A round ends with a write that carries its number as immediate data, in each
- * direction.
+ * direction. After the last round the receiver has one more word, that its
+ * last one was heard, and the sender leaves.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -250,6 +251,30 @@ static unsigned int side_listen(struct side *s)
 	return ret;
 }
 
+/*
+ * Who leaves as soon as he has heard the last word may be faster than his NIC,
+ * which has yet to say that it came. So one more word tells that the last one
+ * has ended; what becomes of this one does not matter. Then the peer leaves.
+ */
+static void side_part(struct side *s)
+{
+	const struct p2pbuf_rdma_range range = {
+		.local_id = 2, .remote_id = 2, .length = NOTE,
+	};
+	struct io_uring_cqe *cqe;
+
+	must("part", p2pbuf_rdma_prep_write_imm(io_uring_get_sqe(&s->ring),
+						s->rdma, &range, rounds));
+	must("part", io_uring_submit(&s->ring));
+	must("part", io_uring_wait_cqe(&s->ring, &cqe));
+	io_uring_cqe_seen(&s->ring, cqe);
+	must("part", p2pbuf_rdma_prep_recv(io_uring_get_sqe(&s->ring),
+					   s->rdma));
+	must("part", io_uring_submit(&s->ring));
+	must("part", io_uring_wait_cqe(&s->ring, &cqe));
+	io_uring_cqe_seen(&s->ring, cqe);
+}
+
 static void side_end(struct side *s, const char *what, uint64_t ns)
 {
 	struct p2pbuf_rdma_stats stats = { .size = sizeof(stats) };
@@ -337,7 +362,8 @@ static int send_all(const char *address, uint16_t port, const char *name)
 		}
 	}
 	side_end(&s, "sent", ns);
-	/* The receiver ends when this does. */
+	if (side_listen(&s) != rounds)
+		must("the last word", -EPROTO);
 	p2pbuf_rdma_close(s.rdma);
 	return 0;
 }
@@ -385,6 +411,7 @@ static int receive_all(const char *address, uint16_t port)
 			return 1;
 	}
 	side_end(&s, "received", now_ns() - start);
+	side_part(&s);
 	p2pbuf_rdma_close(s.rdma);
 	p2pbuf_rdma_close(listener);
 	return 0;
