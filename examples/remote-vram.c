@@ -225,8 +225,21 @@ static void side_run(struct side *s, const char *what, unsigned int count,
 	}
 }
 
-/* The note, and @round with it. */
-static void side_tell(struct side *s, unsigned int round)
+/* What is prepared is one request: its result. */
+static int side_result(struct side *s)
+{
+	struct io_uring_cqe *cqe;
+	int ret;
+
+	must("submit", io_uring_submit(&s->ring));
+	must("wait", io_uring_wait_cqe(&s->ring, &cqe));
+	ret = cqe->res;
+	io_uring_cqe_seen(&s->ring, cqe);
+	return ret;
+}
+
+/* The note, and @round with it; bytes, or why not. */
+static int side_try_tell(struct side *s, unsigned int round)
 {
 	const struct p2pbuf_rdma_range range = {
 		.local_id = 2, .remote_id = 2, .length = NOTE,
@@ -234,21 +247,26 @@ static void side_tell(struct side *s, unsigned int round)
 
 	must("tell", p2pbuf_rdma_prep_write_imm(io_uring_get_sqe(&s->ring),
 						s->rdma, &range, round));
-	side_run(s, "tell", 1, NOTE);
+	return side_result(s);
+}
+
+/* The round that the peer tells of, or why it does not. */
+static int side_try_listen(struct side *s)
+{
+	must("listen", p2pbuf_rdma_prep_recv(io_uring_get_sqe(&s->ring),
+					     s->rdma));
+	return side_result(s);
+}
+
+static void side_tell(struct side *s, unsigned int round)
+{
+	if (must("tell", side_try_tell(s, round)) != NOTE)
+		must("tell", -EIO);
 }
 
 static unsigned int side_listen(struct side *s)
 {
-	struct io_uring_cqe *cqe;
-	int ret;
-
-	must("listen", p2pbuf_rdma_prep_recv(io_uring_get_sqe(&s->ring),
-					     s->rdma));
-	must("listen", io_uring_submit(&s->ring));
-	must("listen", io_uring_wait_cqe(&s->ring, &cqe));
-	ret = must("listen", cqe->res);
-	io_uring_cqe_seen(&s->ring, cqe);
-	return ret;
+	return must("listen", side_try_listen(s));
 }
 
 /*
@@ -258,21 +276,8 @@ static unsigned int side_listen(struct side *s)
  */
 static void side_part(struct side *s)
 {
-	const struct p2pbuf_rdma_range range = {
-		.local_id = 2, .remote_id = 2, .length = NOTE,
-	};
-	struct io_uring_cqe *cqe;
-
-	must("part", p2pbuf_rdma_prep_write_imm(io_uring_get_sqe(&s->ring),
-						s->rdma, &range, rounds));
-	must("part", io_uring_submit(&s->ring));
-	must("part", io_uring_wait_cqe(&s->ring, &cqe));
-	io_uring_cqe_seen(&s->ring, cqe);
-	must("part", p2pbuf_rdma_prep_recv(io_uring_get_sqe(&s->ring),
-					   s->rdma));
-	must("part", io_uring_submit(&s->ring));
-	must("part", io_uring_wait_cqe(&s->ring, &cqe));
-	io_uring_cqe_seen(&s->ring, cqe);
+	side_try_tell(s, rounds);
+	side_try_listen(s);
 }
 
 static void side_end(struct side *s, const char *what, uint64_t ns)
