@@ -49,15 +49,13 @@ static const char * const p2pbuf_nic_verbs[] = {
  * struct p2pbuf_nic_refusal - what is refused next
  * @lock: see below
  * @verb: a name of p2pbuf_nic_verbs[], or "none"
- * @calls: of @verb until the one that is refused, counting that
- * @done: it was
+ * @calls: of @verb until the one that is refused, counting that; 0: it was
  */
 struct p2pbuf_nic_refusal {
 	/* Of the rest; taken in any context. */
 	spinlock_t lock;
 	const char *verb;
 	unsigned int calls;
-	bool done;
 };
 
 static struct p2pbuf_nic_refusal p2pbuf_nic_refusal = {
@@ -87,7 +85,6 @@ static int p2pbuf_nic_refuse_set(const char *text,
 	guard(spinlock_irqsave)(&r->lock);
 	r->verb = verb;
 	r->calls = calls;
-	r->done = false;
 	return 0;
 }
 
@@ -97,7 +94,7 @@ static int p2pbuf_nic_refuse_get(char *text, const struct kernel_param *kp)
 	struct p2pbuf_nic_refusal *r = &p2pbuf_nic_refusal;
 
 	guard(spinlock_irqsave)(&r->lock);
-	return sysfs_emit(text, "%s\n", r->done ? r->verb : "none");
+	return sysfs_emit(text, "%s\n", r->calls ? "none" : r->verb);
 }
 
 static const struct kernel_param_ops p2pbuf_nic_refuse_ops = {
@@ -113,10 +110,7 @@ static bool p2pbuf_nic_refuses(const char *verb)
 	struct p2pbuf_nic_refusal *r = &p2pbuf_nic_refusal;
 
 	guard(spinlock_irqsave)(&r->lock);
-	if (!r->calls || strcmp(r->verb, verb) || --r->calls)
-		return false;
-	r->done = true;
-	return true;
+	return r->calls && !strcmp(r->verb, verb) && !--r->calls;
 }
 
 /* Of a kernel module's queue pair that is not on its way to the end. */
